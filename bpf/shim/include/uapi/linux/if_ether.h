@@ -1,0 +1,1 @@
+/* Included by bcc's proto.h; no packet is looked at here. */

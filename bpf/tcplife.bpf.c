@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/*
+ * Follow each TCP socket from its handshake to CLOSE and hand one record for each session to user space.
+ *
+ * bcc compiles this without kernel headers. otel_tcplife/probe/program.py writes before it, as macros:
+ *   <STRUCT>_<member>	the byte offset of each kernel struct member that is named here, from BTF
+ *   SELECT_*		the filters of the command line, as expressions
+ *   *_SIZE, ...	the sizes of the maps, and who the agent is
+ * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
+ */
+
+#define AF_INET 2
+#define IPPROTO_TCP 6
+#define SHUTDOWN_MASK 3	/* include/net/sock.h: both directions */
+#define EPIPE 32
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define ETIMEDOUT 110
+
+/* include/net/tcp_states.h; the names are those of RFC 9293 */
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_FIN_WAIT1,
+	TCP_FIN_WAIT2,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_LISTEN,
+	TCP_CLOSING,
+};
+
+/* The values of these enums are those of session.py. */
+enum { SESSION_CLOSED = 1, CONNECT_FAILED };				/* event */
+enum { CLIENT = 1, SERVER };						/* role */
+enum { AT_CONNECT = 1, AT_CLOSE };					/* owner_source */
+enum { LOCAL_CLOSE = 1, PEER_CLOSE, LOCAL_RESET, PEER_RESET, TIMED_OUT, OTHER };	/* close_reason */
+
+struct owner {
+	u32 pid;
+	char comm[16];
+	char executable[EXECUTABLE_SIZE];
+};
+
+/* Both ends of a connection as one of them sees it. Addresses are IPv6, an IPv4 one in its mapped form. */
+struct endpoints {
+	u8 local_address[16];
+	u8 peer_address[16];
+	u16 local_port;
+	u16 peer_port;
+};
+
+/* What is not known. */
+#define UNKNOWN (~0U)
+#define UNKNOWN_TIME (~0ULL)
+
+/* What user space reads. Times are CLOCK_MONOTONIC ns, round trips us. */
+struct session {
+	u64 closed_at;
+	u64 observed_at;	/* for user space to fill in */
+	u64 duration;
+	u64 handshake;
+	u64 bytes_sent;
+	u64 bytes_received;
+	u32 uid;
+	u32 rtt_smoothed;
+	u32 rtt_min;
+	u32 retransmits;
+	struct endpoints ends;
+	u16 error;
+	u8 ip_version;
+	u8 event;
+	u8 role;
+	u8 owner_source;
+	u8 close_reason;
+	u8 reserved;
+	struct owner owner;
+};
+
+/* What is remembered of a socket while it is open. */
+struct flow {
+	u64 started_at;
+	u64 established_at;
+	u64 handshake;
+	u8 role;
+	u8 owner_source;
+	u8 first_fin;	/* LOCAL_CLOSE or PEER_CLOSE: who sent FIN first; 0 before any */
+	u8 sent_fin;
+	u8 own;		/* an end of a connection of the agent, never reported */
+	u8 reserved[3];
+	struct owner owner;
+};
+
+/* The loss balance. probe/counters.py has the same order. */
+enum counter {
+	SEEN,		/* sessions and connects that came to an end: the sum of the next five, and those unclaimed */
+	SUBMITTED,	/* they are in the ring */
+	FILTERED,	/* the filters do not select them */
+	RING_FULL,	/* lost: no room in the ring */
+	MAP_FULL,	/* lost: no room in the map of flows when they began */
+	NOT_FOLLOWED,	/* lost: they began before tracing did */
+	OPENED,		/* followed sessions that reached ESTABLISHED */
+	CLOSED,		/* followed sessions that came to an end after that */
+};
+
+/* One for each CPU, so wide that CPUs share no cache line, nor a pair fetched together. */
+struct counters {
+	u64 values[16];
+};
+
+BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
+/* Sessions ended by a packet before their owner was seen: they wait for the task that closes the descriptor. */
+BPF_HASH(unclaimed, u64, struct session, UNCLAIMED_SIZE);
+/* Sockets that found the map of flows full, so that their end is counted as what it is. */
+BPF_TABLE("lru_hash", u64, u8, overflowed, FLOWS_SIZE);
+/* The agent's connections as their other end sees them. */
+BPF_TABLE("lru_hash", struct endpoints, u8, own_connections, 1024);
+BPF_F_TABLE("array", u32, struct counters, counters, CPUS, BPF_F_MMAPABLE);
+BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+
+#define htons(port) __builtin_bswap16(port)
+#define htonl(address) __builtin_bswap32(address)
+
+#define READ_INTO(to, size, base, offset) bpf_probe_read_kernel(to, size, (void *)(base) + (offset))
+
+#define READ(type, base, offset) ({						\
+	type value = 0;								\
+	READ_INTO(&value, sizeof(value), base, offset);				\
+	value;									\
+})
+
+static inline void count(enum counter which)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct counters *counter = counters.lookup(&cpu);
+
+	if (counter)
+		__sync_fetch_and_add(&counter->values[which], 1);
+}
+
+static inline bool is_agent(void)
+{
+	struct bpf_pidns_info id = {};
+
+	if (bpf_get_ns_current_pid_tgid(PIDNS_DEVICE, PIDNS_INODE, &id, sizeof(id)))
+		return false;
+	return id.tgid == AGENT_PID;
+}
+
+/* The base name of the running program; left empty where it is unknown or would have to be cut. */
+static inline void read_executable(u64 task, char *name)
+{
+	u64 mm = READ(u64, task, TASK_STRUCT_mm);
+	u64 file = mm ? READ(u64, mm, MM_STRUCT_exe_file) : 0;
+	u64 dentry = file ? READ(u64, file, FILE_f_path + PATH_dentry) : 0;
+
+	if (!dentry || READ(u32, dentry, DENTRY_d_name + QSTR_len) >= EXECUTABLE_SIZE)
+		return;
+	bpf_probe_read_kernel_str(name, EXECUTABLE_SIZE, (void *)READ(u64, dentry, DENTRY_d_name + QSTR_name));
+}
+
+/* The process of the running task; its name is the thread group leader's, not this thread's. */
+static inline void read_owner(struct owner *owner)
+{
+	u64 task = bpf_get_current_task();
+	u64 leader = READ(u64, task, TASK_STRUCT_group_leader);
+
+	owner->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_probe_read_kernel_str(owner->comm, sizeof(owner->comm), (void *)leader + TASK_STRUCT_comm);
+	read_executable(task, owner->executable);
+}
+
+static inline void read_endpoints(u64 sk, struct endpoints *ends)
+{
+	if (READ(u16, sk, SOCK_COMMON_skc_family) == AF_INET) {
+		ends->local_address[10] = ends->local_address[11] = 0xff;
+		ends->peer_address[10] = ends->peer_address[11] = 0xff;
+		READ_INTO(ends->local_address + 12, 4, sk, SOCK_COMMON_skc_rcv_saddr);
+		READ_INTO(ends->peer_address + 12, 4, sk, SOCK_COMMON_skc_daddr);
+	} else {
+		READ_INTO(ends->local_address, 16, sk, SOCK_COMMON_skc_v6_rcv_saddr);
+		READ_INTO(ends->peer_address, 16, sk, SOCK_COMMON_skc_v6_daddr);
+	}
+	/* skc_num is already 0 at CLOSE, inet_sport is not */
+	ends->local_port = htons(READ(u16, sk, INET_SOCK_inet_sport));
+	ends->peer_port = htons(READ(u16, sk, SOCK_COMMON_skc_dport));
+}
+
+static inline void swap_ends(struct endpoints *ends)
+{
+	struct endpoints seen_here = *ends;
+
+	__builtin_memcpy(ends->local_address, seen_here.peer_address, 16);
+	__builtin_memcpy(ends->peer_address, seen_here.local_address, 16);
+	ends->local_port = seen_here.peer_port;
+	ends->peer_port = seen_here.local_port;
+}
+
+static inline u8 ip_version(const u8 *address)
+{
+	u64 high;
+	u32 middle;
+
+	__builtin_memcpy(&high, address, 8);
+	__builtin_memcpy(&middle, address + 8, 4);
+	return !high && middle == htonl(0xffff) ? 4 : 6;
+}
+
+static inline bool selected(const struct session *session)
+{
+	return SELECT_IP_VERSION(session->ip_version) &&
+	       SELECT_LOCAL_PORT(session->ends.local_port) && SELECT_PEER_PORT(session->ends.peer_port);
+}
+
+/* Every record leaves through here, so that it is counted exactly once. */
+static inline void submit(struct session *session)
+{
+	if (!SELECT_PID(session->owner.pid))
+		count(FILTERED);
+	else if (ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
+		count(RING_FULL);
+	else
+		count(SUBMITTED);
+}
+
+/* The running task has the descriptor of a socket whose session has ended: it is the owner. */
+static inline void claim(u64 sk)
+{
+	struct session *waiting = unclaimed.lookup(&sk);
+	struct session session;
+
+	if (!waiting)
+		return;
+	session = *waiting;
+	if (unclaimed.delete(&sk))
+		return;	/* user space took it, having waited long enough */
+	read_owner(&session.owner);
+	session.owner_source = AT_CLOSE;
+	submit(&session);
+}
+
+static inline void follow(u64 sk, const struct flow *flow)
+{
+	u8 yes = 1;
+
+	if (flows.update(&sk, (struct flow *)flow))
+		overflowed.update(&sk, &yes);
+}
+
+static inline void connect_begins(u64 sk)
+{
+	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT };
+
+	claim(sk);	/* a socket can connect again after its session was reset */
+	flow.started_at = bpf_ktime_get_ns();
+	flow.own = is_agent();
+	read_owner(&flow.owner);
+	follow(sk, &flow);
+}
+
+static inline void accept_begins(u64 sk)
+{
+	struct flow flow = { .role = SERVER };
+
+	flow.started_at = bpf_ktime_get_ns();
+	follow(sk, &flow);
+}
+
+/* Linux makes a server's socket when the handshake ends; the RTT of its SYN-ACK is then the only RTT sample. */
+static inline u64 server_handshake(u64 sk, u64 since_socket)
+{
+	u64 since_syn_ack = (READ(u32, sk, TCP_SOCK_srtt_us) >> 3) * 1000ULL;
+
+	if (!since_syn_ack)	/* it was sent twice, or forgotten (SYN cookies) */
+		return UNKNOWN_TIME;
+	return since_socket > since_syn_ack ? since_socket : since_syn_ack;	/* the former with fast open */
+}
+
+static inline void established(u64 sk, struct flow *flow)
+{
+	struct endpoints ends = {};
+	u8 yes = 1;
+
+	flow->established_at = bpf_ktime_get_ns();
+	flow->handshake = flow->established_at - flow->started_at;
+	if (flow->role == SERVER)
+		flow->handshake = server_handshake(sk, flow->handshake);
+	if (flow->role == SERVER || flow->own) {
+		read_endpoints(sk, &ends);
+		if (!flow->own) {
+			flow->own = own_connections.lookup(&ends) != NULL;
+		} else {
+			swap_ends(&ends);
+			own_connections.update(&ends, &yes);
+		}
+	}
+	if (!flow->own)
+		count(OPENED);
+}
+
+/* FIN_WAIT1 and LAST_ACK are entered by close(2) or shutdown(2), so the running task has the descriptor. */
+static inline void fin_sent(struct flow *flow, u8 first)
+{
+	flow->sent_fin = 1;
+	if (!flow->first_fin)
+		flow->first_fin = first;
+	if (!flow->owner_source) {
+		read_owner(&flow->owner);
+		flow->owner_source = AT_CLOSE;
+	}
+}
+
+static inline u8 close_reason(u8 first_fin, u16 error)
+{
+	switch (error) {
+	case 0:
+		return first_fin ? first_fin : LOCAL_RESET;
+	case ECONNRESET:
+	case EPIPE:	/* tcp_reset() in CLOSE_WAIT */
+		return PEER_RESET;
+	case ETIMEDOUT:
+		return TIMED_OUT;
+	case ECONNABORTED:	/* tcp_abort() */
+		return LOCAL_RESET;
+	}
+	return OTHER;
+}
+
+/* Payload only: bytes_acked counts our SYN (a client's) and our FIN, bytes_received the peer's FIN. */
+static inline void read_bytes(u64 sk, const struct flow *flow, struct session *session)
+{
+	bool fin_acked = flow->sent_fin && READ(u32, sk, TCP_SOCK_snd_una) == READ(u32, sk, TCP_SOCK_write_seq);
+	bool fin_received = READ(u64, sk, SOCK_COMMON_skc_flags) & (1ULL << SOCK_DONE);
+
+	session->bytes_sent = READ(u64, sk, TCP_SOCK_bytes_acked) - (flow->role == CLIENT) - fin_acked;
+	session->bytes_received = READ(u64, sk, TCP_SOCK_bytes_received) - fin_received;
+}
+
+static inline void read_health(u64 sk, struct session *session)
+{
+	u32 srtt = READ(u32, sk, TCP_SOCK_srtt_us);	/* in eighths; 0 before the first sample */
+
+	session->rtt_smoothed = srtt ? srtt >> 3 : UNKNOWN;
+	session->rtt_min = READ(u32, sk, TCP_SOCK_rtt_min + MINMAX_SAMPLE_v);	/* ~0 before the first sample */
+	session->retransmits = READ(u32, sk, TCP_SOCK_total_retrans);
+}
+
+static inline void ended(u64 sk, const struct flow *flow)
+{
+	bool closing = READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
+	struct session session = {};
+
+	session.closed_at = bpf_ktime_get_ns();
+	session.role = flow->role;
+	session.owner_source = flow->owner_source;
+	session.owner = flow->owner;
+	session.uid = READ(u32, sk, SOCK_sk_uid);
+	session.error = READ(u32, sk, SOCK_sk_err);
+	read_endpoints(sk, &session.ends);
+	session.ip_version = ip_version(session.ends.peer_address);
+	if (!selected(&session)) {
+		count(FILTERED);
+		return;
+	}
+	if (flow->established_at) {
+		session.event = SESSION_CLOSED;
+		session.duration = session.closed_at - flow->established_at;
+		session.handshake = flow->handshake;
+		session.close_reason = close_reason(flow->first_fin, session.error);
+		read_bytes(sk, flow, &session);
+		read_health(sk, &session);
+	} else {
+		session.event = CONNECT_FAILED;
+		session.duration = UNKNOWN_TIME;
+		session.handshake = session.closed_at - flow->started_at;
+		session.rtt_smoothed = session.rtt_min = UNKNOWN;
+	}
+	if (!session.owner_source && closing) {	/* within close(2), which sends a reset */
+		read_owner(&session.owner);
+		session.owner_source = AT_CLOSE;
+	}
+	if (session.owner_source || unclaimed.update(&sk, &session))
+		submit(&session);
+}
+
+static inline void forget_own(u64 sk)
+{
+	struct endpoints ends = {};
+
+	read_endpoints(sk, &ends);
+	swap_ends(&ends);
+	own_connections.delete(&ends);
+}
+
+static inline void flow_ends(u64 sk, const struct flow *flow)
+{
+	if (flow->own) {
+		forget_own(sk);
+		return;
+	}
+	if (flow->established_at)
+		count(CLOSED);
+	else if (flow->role == SERVER)
+		return;	/* a handshake that the server gave up is no session */
+	count(SEEN);
+	ended(sk, flow);
+}
+
+static inline void end_without_flow(u64 sk, int state)
+{
+	if (state == TCP_CLOSE || state == TCP_LISTEN || state == TCP_SYN_RECV)
+		return;
+	count(SEEN);
+	if (overflowed.delete(&sk) == 0)
+		count(MAP_FULL);
+	else
+		count(NOT_FOLLOWED);
+}
+
+RAW_TRACEPOINT_PROBE(inet_sock_set_state)
+{
+	u64 sk = ctx->args[0];
+	int old_state = ctx->args[1];
+	struct flow *flow;
+
+	if (READ(u16, sk, SOCK_sk_protocol) != IPPROTO_TCP)
+		return 0;
+
+	switch ((int)ctx->args[2]) {
+	case TCP_SYN_SENT:
+		connect_begins(sk);
+		return 0;
+	case TCP_SYN_RECV:
+		if (old_state != TCP_SYN_SENT)	/* simultaneous open: still the client that it was */
+			accept_begins(sk);
+		return 0;
+	}
+
+	flow = flows.lookup(&sk);
+	switch ((int)ctx->args[2]) {
+	case TCP_ESTABLISHED:
+		if (flow)
+			established(sk, flow);
+		break;
+	case TCP_FIN_WAIT1:
+		if (flow)
+			fin_sent(flow, LOCAL_CLOSE);
+		break;
+	case TCP_CLOSE_WAIT:
+		if (flow && !flow->first_fin)
+			flow->first_fin = PEER_CLOSE;
+		break;
+	case TCP_LAST_ACK:
+		if (flow)
+			fin_sent(flow, PEER_CLOSE);
+		break;
+	case TCP_CLOSE:
+		if (!flow) {
+			end_without_flow(sk, old_state);
+			break;
+		}
+		flow_ends(sk, flow);
+		flows.delete(&sk);
+		break;
+	}
+	return 0;
+}
+
+RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
+{
+	claim(ctx->args[0]);
+	return 0;
+}

@@ -1,0 +1,80 @@
+"""Get the BPF program into the kernel through the loader, and own its descriptors."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_tcplife.errors import CannotTrace
+from otel_tcplife.probe import loader
+from otel_tcplife.probe.program import bpf_directory
+from otel_tcplife.probe.requirements import INSTALL_BCC, bcc_interpreters
+
+_MAPS = ("ring", "counters", "unclaimed")
+_PROGRAMS = ("inet_sock_set_state", "tcp_destroy_sock")
+
+
+@dataclass
+class Attached:
+    """The descriptors of a loaded program: it traces as long as the links are open."""
+
+    ring: int
+    counters: int
+    unclaimed: int
+    links: list[int]
+
+    def detach(self) -> None:
+        """End tracing; the maps stay readable. Idempotent."""
+        while self.links:
+            os.close(self.links.pop())
+
+    def close(self) -> None:
+        """End tracing and give the maps up."""
+        self.detach()
+        for descriptor in (self.ring, self.counters, self.unclaimed):
+            os.close(descriptor)
+
+
+def attach(program: str) -> Attached:
+    """Compile, load and attach the program. Raise CannotTrace with the reason where that fails."""
+    for interpreter in bcc_interpreters():
+        attached = _attach_with(interpreter, program)
+        if attached:
+            return attached
+    raise CannotTrace("no Python with bcc found", INSTALL_BCC)
+
+
+def _attach_with(interpreter: str, program: str) -> Attached | None:
+    """As attach(), by one interpreter; None if it has no bcc."""
+    ours, loaders = socket.socketpair()
+    with ours, loaders:
+        done = subprocess.run(
+            [interpreter, "-I", loader.__file__, str(loaders.fileno())],
+            input=json.dumps({"text": program, "maps": _MAPS, "programs": _PROGRAMS}),
+            env={**os.environ, "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim")},
+            pass_fds=[loaders.fileno()],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == loader.NO_BCC:
+            return None
+        if done.returncode:
+            raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(_MAPS) + len(_PROGRAMS))
+    maps, links = descriptors[: len(_MAPS)], descriptors[len(_MAPS) :]
+    return Attached(*maps, links=links)
+
+
+def _reason(errors: str) -> str:
+    """The line of the loader's errors that tells most: the compiler's or the kernel's first, else the last one."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or line.startswith("bpf: ")]
+    return (telling or lines[-1:] or ["the loader said nothing"])[0]
+
+

@@ -1,0 +1,73 @@
+"""The BPF ring buffer, mapped into this process and read in whole batches, without wake-ups or system calls.
+
+Layout (kernel/bpf/ringbuf.c): a page with the consumer's position, one with the producer's, then the data, mapped
+twice in a row so that a record at the wrap is contiguous. A record is an 8-byte header (length, with a bit for "still
+being written" and one for "discarded") and its data, padded to 8 bytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tcplife.probe.program import PAGE_SIZE
+from otel_tcplife.session import SESSION, SessionBatch
+
+_BUSY = 1 << 31
+_DISCARDED = 1 << 30
+_RECORD = np.dtype([("length", np.uint32), ("page_offset", np.uint32), ("session", SESSION)], align=True)
+_HEADER_SIZE = 8
+
+
+class Ring:
+    """Consumer of one ring buffer. Only one may exist for a ring, and only one thread may read it."""
+
+    def __init__(self, map_fd: int, size: int) -> None:
+        """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
+        consumer = mmap.mmap(map_fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        producer = mmap.mmap(
+            map_fd, PAGE_SIZE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE
+        )
+        self._read_to = np.frombuffer(consumer, np.uint64, 1)
+        self._written_to = np.frombuffer(producer, np.uint64, 1)
+        self._data = np.frombuffer(producer, np.uint8, offset=PAGE_SIZE)
+        self._size = size
+
+    def read(self) -> tuple[SessionBatch, float]:
+        """All sessions that are complete, oldest first, and how full the ring was (0 to 1)."""
+        start, end = int(self._read_to[0]), int(self._written_to[0])
+        batch, read = take(self._data, start % self._size, end - start)
+        # The copy is made before the kernel may write there again.
+        self._read_to[0] = start + read
+        return batch, (end - start) / self._size
+
+
+def take(data: npt.NDArray[np.uint8], at: int, length: int) -> tuple[SessionBatch, int]:
+    """Copy the sessions out of `length` bytes of records at `at`, up to the first that is still being written.
+
+    Return them with the number of bytes that are done with. Discarded records and records of another length than a
+    session's are passed over.
+    """
+    batches: list[SessionBatch] = []
+    done = 0
+    while done < length:
+        records = np.ndarray((length - done) // _RECORD.itemsize, _RECORD, data, at + done)
+        lengths = records["length"]
+        alike = _leading((lengths & ~np.uint32(_DISCARDED)) == SESSION.itemsize)
+        kept = lengths[:alike] == SESSION.itemsize
+        sessions = records["session"][:alike]
+        batches.append(sessions if kept.all() else sessions[kept])
+        done += alike * _RECORD.itemsize
+        if done < length and alike < max(len(records), 1):
+            header = int(data[at + done : at + done + 4].view(np.uint32)[0])
+            if header & _BUSY:
+                break
+            done += _HEADER_SIZE + -(-(header & ~_DISCARDED) // 8) * 8
+    return np.concatenate(batches) if batches else np.zeros(0, SESSION), done
+
+
+def _leading(flags: npt.NDArray[np.bool_]) -> int:
+    """How many elements are true before the first that is not."""
+    return len(flags) if flags.all() else int(np.argmin(flags))

@@ -1,0 +1,108 @@
+"""SessionBatch: what is known of TCP sessions that have ended, one row for each end of a session.
+
+The layout is `struct session` of bpf/tcplife.bpf.c, byte for byte: the loader makes the compiler assert it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+SessionBatch: TypeAlias = npt.NDArray[np.void]
+"""One-dimensional array of dtype SESSION."""
+
+UNKNOWN = 0xFFFF_FFFF
+"""In the columns uid, rtt_smoothed and rtt_min: not known."""
+
+UNKNOWN_TIME = 0xFFFF_FFFF_FFFF_FFFF
+"""In the columns duration and handshake: not known."""
+
+
+class Event(IntEnum):
+    """How a socket's life ended."""
+
+    SESSION_CLOSED = 1
+    CONNECT_FAILED = 2
+
+
+class Role(IntEnum):
+    """Which side of the session this socket is; 0 is unknown."""
+
+    CLIENT = 1
+    SERVER = 2
+
+
+class OwnerSource(IntEnum):
+    """How the owning process is known; 0 is unknown."""
+
+    CONNECT = 1
+    CLOSE = 2
+
+
+class CloseReason(IntEnum):
+    """What ended the session; 0 is unknown."""
+
+    LOCAL_CLOSE = 1
+    PEER_CLOSE = 2
+    LOCAL_RESET = 3
+    PEER_RESET = 4
+    TIMEOUT = 5
+    OTHER = 6
+
+
+COMM_SIZE = 16
+"""TASK_COMM_LEN of the kernel, its terminating NUL included."""
+
+EXECUTABLE_SIZE = 64
+"""Room for the base name of an executable and its NUL; one that is longer is not recorded."""
+
+SESSION = np.dtype(
+    [
+        # Unix ns; CLOCK_MONOTONIC ns in a record that has not passed clock.py yet
+        ("closed_at", np.uint64),
+        ("observed_at", np.uint64),
+        # ns from ESTABLISHED to CLOSE
+        ("duration", np.uint64),
+        # ns from the first SYN (client) or its SYN-ACK (server) to ESTABLISHED, or to the failure of the connect
+        ("handshake", np.uint64),
+        # payload bytes, acknowledged by the peer and received from it
+        ("bytes_sent", np.uint64),
+        ("bytes_received", np.uint64),
+        ("uid", np.uint32),
+        # us
+        ("rtt_smoothed", np.uint32),
+        ("rtt_min", np.uint32),
+        ("retransmits", np.uint32),
+        # IPv6, network byte order; an IPv4 address in its mapped form
+        ("local_address", np.uint8, 16),
+        ("peer_address", np.uint8, 16),
+        ("local_port", np.uint16),
+        ("peer_port", np.uint16),
+        # errno, 0 for none
+        ("error", np.uint16),
+        # 4 or 6
+        ("ip_version", np.uint8),
+        ("event", np.uint8),
+        ("role", np.uint8),
+        ("owner_source", np.uint8),
+        ("close_reason", np.uint8),
+        ("reserved", np.uint8),
+        # the owning process (thread group); 0 and empty where unknown
+        ("pid", np.uint32),
+        ("comm", f"S{COMM_SIZE}"),
+        ("executable", f"S{EXECUTABLE_SIZE}"),
+    ]
+)
+
+
+def empty(count: int) -> SessionBatch:
+    """A batch of `count` sessions of which nothing is known."""
+    batch = np.zeros(count, SESSION)
+    for column in ("uid", "rtt_smoothed", "rtt_min"):
+        batch[column] = UNKNOWN
+    for column in ("duration", "handshake"):
+        batch[column] = UNKNOWN_TIME
+    return batch
