@@ -1,8 +1,16 @@
-"""What a user can choose: one type, filled from the command line, OTEL_PYTHON_TCPLIFE_* or keyword arguments."""
+"""What a user can choose: filled from the command line, OTEL_PYTHON_TCPLIFE_* or keyword arguments."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_MAX_SESSIONS, OTEL_PYTHON_TCPLIFE_RING_BYTES
+from otel_tcplife.errors import BadUsage
+
+_MOST_RING_BYTES = 1 << 30
+_MOST_SESSIONS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -25,3 +33,37 @@ class Sizes:
     """Sessions open at the same time; about 150 bytes of kernel memory each, taken at the start."""
     unclaimed: int = 8192
     """Sessions reset by the peer whose process has not closed the descriptor yet; about 220 bytes each."""
+
+
+def read_sizes(environ: Mapping[str, str] = os.environ) -> Sizes:
+    """The sizes of the environment. Raise BadUsage, naming the variable, where one is no such size."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    ring_bytes = _number(environ, OTEL_PYTHON_TCPLIFE_RING_BYTES, Sizes.ring_bytes, page, _MOST_RING_BYTES)
+    if ring_bytes & (ring_bytes - 1):
+        raise BadUsage(f"{OTEL_PYTHON_TCPLIFE_RING_BYTES}={ring_bytes} is no power of two", "give such as 8388608")
+    return Sizes(ring_bytes, _number(environ, OTEL_PYTHON_TCPLIFE_MAX_SESSIONS, Sizes.flows, 1, _MOST_SESSIONS))
+
+
+def parse_ports(text: str) -> tuple[int, ...]:
+    """Comma-separated port numbers. Raise BadUsage naming the one that is none."""
+    return tuple(dict.fromkeys(_parse(port, "a port", 1, 65535) for port in text.split(",")))
+
+
+def parse_pid(text: str) -> int:
+    """A process id. Raise BadUsage if it is none."""
+    return _parse(text, "a process id", 1, (1 << 22))
+
+
+def _number(environ: Mapping[str, str], variable: str, default: int, least: int, most: int) -> int:
+    value = environ.get(variable, "").strip()
+    try:
+        return _parse(value, "a size", least, most) if value else default
+    except BadUsage as error:
+        raise BadUsage(f"{variable}: {error.problem}", error.remedy) from None
+
+
+def _parse(text: str, what: str, least: int, most: int) -> int:
+    number = text.strip()
+    if not (number.isascii() and number.isdigit() and least <= int(number) <= most):
+        raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")
+    return int(number)

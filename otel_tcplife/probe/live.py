@@ -24,7 +24,12 @@ from otel_tcplife.session import SESSION, SessionBatch
 UNCLAIMED_PATIENCE = 60.0
 """Seconds that a session waits for its process to close the descriptor, before it is reported without an owner."""
 
+POLL_INTERVAL = 0.05
+"""Seconds between two reads of the ring, while it does not fill up faster."""
+
 _SWEEP_INTERVAL = 10.0
+
+_OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP_FULL, Counter.NOT_FOLLOWED)
 
 
 class LiveSource:
@@ -47,12 +52,17 @@ class LiveSource:
         self._ownerless = 0
         self._filtered_ownerless = 0
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
-        self.fill = 0.0
-        """How full the ring was when it was last read, 0 to 1."""
+        self.pause = POLL_INTERVAL
+        """Seconds to wait before the next read."""
+        self.can_wait = False
+        self.ended = False
+        """Never, by itself."""
 
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
-        batch, self.fill = self._ring.read()
+        batch, fill = self._ring.read()
+        # So long that a tenth of the ring fills up, if sessions go on coming as fast
+        self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = np.concatenate([batch, self._sweep(UNCLAIMED_PATIENCE)])
@@ -63,17 +73,26 @@ class LiveSource:
     def drain(self) -> SessionBatch:
         """End tracing and return all sessions not read yet, those still waiting for their owner included."""
         self._attached.detach()
-        batch, self.fill = self._ring.read()
+        batch, _ = self._ring.read()
         batch = np.concatenate([batch, self._sweep(0)])
         to_wall_time(batch)
         return batch
 
-    def counts(self) -> dict[Counter, int]:
-        """The loss balance since the start: SEEN is the sum of the outcomes and of the sessions that still wait."""
+    def outcomes(self) -> dict[str, int]:
+        """The loss balance since the start: sessions seen to end, by what became of them in the kernel."""
         counts = self._counters.read()
         counts[Counter.SUBMITTED] += self._ownerless
         counts[Counter.FILTERED] += self._filtered_ownerless
-        return counts
+        return {outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}
+
+    def seen(self) -> int:
+        """Sessions and connects seen to end: the sum of the outcomes, and those that still wait for their owner."""
+        return self._counters.read()[Counter.SEEN]
+
+    def active(self) -> int:
+        """Sessions that are open and followed now."""
+        counts = self._counters.read()
+        return counts[Counter.OPENED] - counts[Counter.CLOSED]
 
     def close(self) -> None:
         """End tracing and leave nothing in the kernel."""

@@ -1,0 +1,76 @@
+"""Wires a source to its consumers: start, drain, stop, and the balance at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from otel_tcplife.ledger import Ledger
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.source import Source
+from otel_tcplife.worker import Stop, Worker
+
+
+class Finishing(Protocol):
+    """Something that has last things to do."""
+
+    def finish(self) -> None:
+        """Do them, within what the stop has left."""
+        ...
+
+
+@dataclass
+class Consumers:
+    """Who gets the sessions."""
+
+    inline: list[Callable[[SessionBatch], None]] = field(default_factory=list[Callable[[SessionBatch], None]])
+    """Called by the reader itself: they lose nothing, and must be as fast as the ring needs it."""
+    workers: list[Worker] = field(default_factory=list[Worker])
+    exporting: list[Finishing] = field(default_factory=list[Finishing])
+    """What exports by itself what the others have given it, and a last time when these are done."""
+
+
+def run(source: Source, consumers: Consumers, stop: Stop) -> None:
+    """Feed the consumers until the source has ended or a stop is asked, then drain all."""
+    while not stop.asked and not source.ended:
+        if source.can_wait and not all(worker.has_room for worker in consumers.workers):
+            stop.wait(0.01)
+            continue
+        batch = source.read()
+        _feed(batch, consumers)
+        if source.pause:
+            stop.wait(source.pause)
+    if source.ended and not stop.asked:
+        _wait_until_idle(consumers.workers, stop)
+    stop.ask()
+    _feed(source.drain(), consumers)
+    for worker in consumers.workers:
+        worker.finish()
+    for exporting in consumers.exporting:
+        exporting.finish()
+
+
+def _feed(batch: SessionBatch, consumers: Consumers) -> None:
+    if len(batch):
+        for consume in consumers.inline:
+            consume(batch)
+        for worker in consumers.workers:
+            worker.put(batch)
+
+
+def _wait_until_idle(workers: Sequence[Worker], stop: Stop) -> None:
+    """A recording that was read to its end is not given up because its receiver is away for a while."""
+    while not stop.asked and not all(worker.idle for worker in workers):
+        stop.wait(0.02)
+
+
+def balance(source: Source, ledger: Ledger) -> list[str]:
+    """What became of all sessions, in a line each: first in the kernel, then on each way out."""
+    outcomes = source.outcomes()
+    ways: dict[str, list[str]] = {}
+    for (exporter, outcome), count in sorted(ledger.totals().items(), key=lambda item: item[0][0]):
+        ways.setdefault(exporter, []).append(f"{count} {outcome.value}")
+    seen = f"{sum(outcomes.values())} sessions ended"
+    lost = [f"{count} {outcome}" for outcome, count in outcomes.items() if count and outcome != "submitted"]
+    return [": ".join([seen, ", ".join(lost)]) if lost else seen, *(f"{way}: {', '.join(told)}" for way, told in ways.items())]

@@ -1,0 +1,165 @@
+"""The command otel-tcplife: tcplife's options and columns, and telemetry besides."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
+
+from otel_tcplife.agent import balance, run
+from otel_tcplife.destinations import destinations
+from otel_tcplife.errors import BadUsage, CannotTrace
+from otel_tcplife.export.otlp_file import OtlpFiles
+from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.options import Filters, parse_pid, parse_ports, read_sizes
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.replay_source import ReplaySource
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.source import Source
+from otel_tcplife.table import Table, TableOptions
+from otel_tcplife.version import __version__
+from otel_tcplife.wiring import describe, read_settings, wire
+from otel_tcplife.worker import Stop, Worker
+
+Value = TypeVar("Value")
+
+STOPPED, CANNOT_TRACE, BAD_USAGE = 0, 1, 2
+"""Exit codes."""
+
+_EXAMPLES = """examples:
+    otel-tcplife           # trace all TCP connect()s
+    otel-tcplife -T        # include time column (HH:MM:SS)
+    otel-tcplife -w        # wider columns (fit IPv6)
+    otel-tcplife -stT      # csv output, with times & timestamps
+    otel-tcplife -p 181    # only trace PID 181
+    otel-tcplife -L 80     # only trace local port 80
+    otel-tcplife -L 80,81  # only trace local ports 80 and 81
+    otel-tcplife -D 80     # only trace remote port 80
+    otel-tcplife -4        # only trace IPv4 family
+    otel-tcplife -6        # only trace IPv6 family
+
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 otel-tcplife --no-table
+    tcplife -s | otel-tcplife --replay -
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(message, f"see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    try:
+        return _command(_parser().parse_args(arguments))
+    except BadUsage as error:
+        say(str(error))
+        return BAD_USAGE
+    except CannotTrace as error:
+        say(f"cannot trace: {error}")
+        return CANNOT_TRACE
+
+
+def say(line: str) -> None:
+    """A line for the user, apart from the table."""
+    print(f"otel-tcplife: {line}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="otel-tcplife",
+        description="Trace the lifespan of TCP sessions, summarize, and export them as OpenTelemetry logs and metrics",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("-T", "--time", action="store_true", help="include time column on output (HH:MM:SS)")
+    parser.add_argument("-t", "--timestamp", action="store_true", help="include timestamp on output (seconds)")
+    parser.add_argument("-w", "--wide", action="store_true", help="wide column output (fits IPv6 addresses)")
+    parser.add_argument("-s", "--csv", action="store_true", help="comma separated values output")
+    parser.add_argument("-p", "--pid", help="trace this PID only")
+    parser.add_argument("-L", "--localport", help="comma-separated list of local ports to trace.")
+    parser.add_argument("-D", "--remoteport", help="comma-separated list of remote ports to trace.")
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("-4", "--ipv4", action="store_true", help="trace IPv4 family only")
+    family.add_argument("-6", "--ipv6", action="store_true", help="trace IPv6 family only")
+    parser.add_argument(
+        "--otlp-file", metavar="DIR", help="write OTLP JSON Lines to DIR/logs.jsonl and DIR/metrics.jsonl"
+    )
+    parser.add_argument(
+        "--replay", metavar="FILE", help="take sessions from tcplife CSV (- is standard input) instead of the kernel"
+    )
+    parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
+    parser.add_argument("--check", action="store_true", help="say what is there of what is needed, and what is missing")
+    parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
+    return parser
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    filters = _filters(arguments)
+    sizes = read_sizes()
+    chosen = destinations(arguments.otlp_file)
+    settings = read_settings(chosen)
+    if arguments.check:
+        from otel_tcplife.check import check
+
+        return STOPPED if check(settings, print) else CANNOT_TRACE
+    if arguments.replay and filters != Filters():
+        raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
+    stop, ledger, shown = Stop(), Ledger(), Ledger()
+    files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.ask())
+    source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes)
+    try:
+        consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
+        if not arguments.no_table:
+            consumers.workers.append(_table(arguments, shown, stop))
+        say(f"{'replaying' if arguments.replay else 'tracing'}; {describe(settings, chosen)}")
+        run(source, consumers, stop)
+        for line in balance(source, ledger):
+            say(line)
+    finally:
+        source.close()
+    return STOPPED
+
+
+def _filters(arguments: argparse.Namespace) -> Filters:
+    return Filters(
+        pid=_parsed("-p", parse_pid, arguments.pid, None),
+        local_ports=_parsed("-L", parse_ports, arguments.localport, ()),
+        peer_ports=_parsed("-D", parse_ports, arguments.remoteport, ()),
+        ip_version=4 if arguments.ipv4 else 6 if arguments.ipv6 else None,
+    )
+
+
+def _parsed(option: str, parse: Callable[[str], Value], text: str | None, default: Value) -> Value:
+    try:
+        return default if text is None else parse(text)
+    except BadUsage as error:
+        raise BadUsage(f"{option}: {error.problem}", error.remedy) from None
+
+
+def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
+    """A worker that prints, so that a terminal that stands still holds up nothing else."""
+    options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    table = Table(options, write)
+
+    def show(batch: SessionBatch) -> None:
+        try:
+            table.rows(batch)
+        except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
+            stop.ask()
+            return
+        shown.count("table", Outcome.EXPORTED, len(batch))
+
+    table.header()
+    return Worker("table", show, shown, stop, most=4096, linger=0)

@@ -1,0 +1,98 @@
+"""Values of a whole batch, one for each session: what conventions.py makes of a SessionBatch for every consumer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Flags = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Integers (uint64) or doubles (float64), and in which sessions they are known."""
+
+    values: npt.NDArray[Any]
+    present: Flags
+    digits: int = 1
+    """An integer that is written out has at least so many, leading zeros included."""
+
+    def to_list(self) -> list[int | float | None]:
+        """One Python number for each session, None where unknown."""
+        return [value if known else None for value, known in zip(self.values.tolist(), self.present.tolist())]
+
+    def to_text(self) -> list[str]:
+        """Each integer in decimal, empty where unknown."""
+        return ["" if value is None else f"{value:0{self.digits}}" for value in self.to_list()]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Strings, each kept once: the code of a session is the index of its text, or -1 where unknown."""
+
+    codes: Codes
+    texts: Sequence[str]
+
+    @property
+    def present(self) -> Flags:
+        """In which sessions the text is known."""
+        return self.codes >= 0
+
+    def to_list(self) -> list[str | None]:
+        """One string for each session, None where unknown."""
+        return [self.texts[code] if code >= 0 else None for code in self.codes.tolist()]
+
+    def to_text(self) -> list[str]:
+        """Each text, empty where unknown."""
+        return [value or "" for value in self.to_list()]
+
+    def map(self, change: Callable[[str], str]) -> Texts:
+        """The same with each text changed."""
+        return Texts(self.codes, [change(text) for text in self.texts])
+
+
+Column = Numbers | Texts
+
+
+def constant(text: str, present: Flags) -> Texts:
+    """The same text in each session where it is present."""
+    return Texts(np.where(present, 0, -1), [text])
+
+
+def lookup(values: npt.NDArray[Any], texts: Sequence[str]) -> Texts:
+    """The text at each value's index less one; a value of 0 is unknown."""
+    return Texts(values.astype(np.intp) - 1, texts)
+
+
+def encode(values: npt.NDArray[Any], decode: Callable[[Any], str | None]) -> Texts:
+    """The text of each value, decoded once for each that differs; None is unknown."""
+    first, codes = factorize(values)
+    decoded = [decode(value) for value in values[first].tolist()]
+    if None in decoded:
+        codes = np.where(np.array([text is not None for text in decoded])[codes], codes, -1)
+    return Texts(codes, [text or "" for text in decoded])
+
+
+def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:
+    """Where each differing value stands first, and for each element the index of its value among these.
+
+    Values whose size is a multiple of 8 bytes are compared by a hash of their words, many times faster than byte by
+    byte; were two ever to collide, the hash is not used.
+    """
+    if values.dtype.kind in "SV" and values.dtype.itemsize % 8 == 0:
+        words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), -1)
+        _, first, codes = np.unique(words @ _MULTIPLIERS[: words.shape[1]], return_index=True, return_inverse=True)
+        if np.array_equal(words, words[first[codes]]):
+            return first, codes
+    _, first, codes = np.unique(values, return_index=True, return_inverse=True)
+    return first, codes
+
+
+# Of this process alone, so that nobody can choose names that collide
+_MULTIPLIERS = np.frombuffer(os.urandom(16 * 8), np.uint64) | np.uint64(1)

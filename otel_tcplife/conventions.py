@@ -1,0 +1,402 @@
+"""The telemetry contract: every event, attribute and metric, its type, unit and meaning, and where its value comes from.
+
+The log encoder, the metric aggregator, the provider route and the tables of README.md are all made from it. Names follow
+the OpenTelemetry semantic conventions where one exists; ours start with `tcplife.`. Durations are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tcplife.columns import Column, Flags, Numbers, Texts, constant, encode, lookup
+from otel_tcplife.session import UNKNOWN, UNKNOWN_TIME, CloseReason, Event, OwnerSource, Role, SessionBatch
+
+SCOPE = "otel_tcplife"
+"""Name of the instrumentation scope of everything exported."""
+
+EVENT_NAMES = {
+    Event.SESSION_CLOSED: "tcplife.session.closed",
+    Event.CONNECT_FAILED: "tcplife.connect.failed",
+}
+
+INFO, WARN = (9, "INFO"), (13, "WARN")
+"""Severity number and text of the logs data model."""
+
+OTHER_ERROR = "_OTHER"
+"""Value of error.type where there was a failure of no known kind (semantic conventions, error.type)."""
+
+_IP_TEXTS = ("", "", "", "ipv4", "", "ipv6")
+_ROLE_TEXTS = tuple(role.name.lower() for role in Role)
+_OWNER_SOURCE_TEXTS = tuple(source.name.lower() for source in OwnerSource)
+_CLOSE_REASON_TEXTS = tuple(reason.name.lower() for reason in CloseReason)
+
+
+class Facts:
+    """What there is to say of the sessions of one batch, as columns; each is computed once, when it is asked for."""
+
+    def __init__(self, batch: SessionBatch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @cached_property
+    def closed(self) -> Flags:
+        """Which records are sessions, as opposed to connects that failed."""
+        return self.batch["event"] == Event.SESSION_CLOSED
+
+    @cached_property
+    def everywhere(self) -> Flags:
+        """All of them."""
+        return np.ones(len(self), np.bool_)
+
+    @cached_property
+    def owned(self) -> Flags:
+        """Which have a known owner."""
+        return self.batch["pid"] != 0
+
+    @cached_property
+    def network_type(self) -> Texts:
+        """`ipv4` or `ipv6`."""
+        return lookup(self.batch["ip_version"], _IP_TEXTS)
+
+    @cached_property
+    def role(self) -> Texts:
+        """`client` or `server`."""
+        return lookup(self.batch["role"], _ROLE_TEXTS)
+
+    @cached_property
+    def local_address(self) -> Texts:
+        """Address of this end."""
+        return _addresses(self.batch["local_address"])
+
+    @cached_property
+    def peer_address(self) -> Texts:
+        """Address of the other end."""
+        return _addresses(self.batch["peer_address"])
+
+    @cached_property
+    def comm(self) -> Texts:
+        """Name of the owner's thread group leader."""
+        return encode(self.batch["comm"], _name)
+
+    @cached_property
+    def executable(self) -> Texts:
+        """Base name of the owner's executable."""
+        return encode(self.batch["executable"], _name)
+
+    @cached_property
+    def error_number(self) -> npt.NDArray[np.int16]:
+        """The errno that the socket ended with; 0 for none, -1 for a connect that failed without one."""
+        numbers = self.batch["error"].astype(np.int16)
+        numbers[(numbers == 0) & ~self.closed] = -1
+        return numbers
+
+    @cached_property
+    def error(self) -> Texts:
+        """Name of that errno, OTHER_ERROR where it has none."""
+        return encode(self.error_number, _error_name)
+
+    @cached_property
+    def server_port(self) -> Numbers:
+        """Port of the server's side; unknown where the sides are, or where the port is an ephemeral one."""
+        role = self.batch["role"]
+        port = np.where(role == Role.SERVER, self.batch["local_port"], self.batch["peer_port"])
+        low, high = ephemeral_ports()
+        return Numbers(port.astype(np.uint64), (role != 0) & ((port < low) | (port > high)))
+
+    def number(self, column: str, present: Flags | None = None) -> Numbers:
+        """An integer column as it is; known everywhere unless said otherwise."""
+        return Numbers(self.batch[column].astype(np.uint64), self.everywhere if present is None else present)
+
+    def seconds(self, column: str) -> Numbers:
+        """A column of ns as seconds."""
+        values = self.batch[column]
+        return Numbers(values / 1e9, values != UNKNOWN_TIME)
+
+    def round_trip(self, column: str) -> Numbers:
+        """A column of us as seconds."""
+        values = self.batch[column]
+        return Numbers(values / 1e6, values != UNKNOWN)
+
+
+Kind = Literal["string", "int", "double"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of a record: absent where its column does not know it."""
+
+    name: str
+    kind: Kind
+    brief: str
+    column: Callable[[Facts], Column]
+
+
+ATTRIBUTES = (
+    Attribute("network.transport", "string", "`tcp`", lambda facts: constant("tcp", facts.everywhere)),
+    Attribute(
+        "network.type",
+        "string",
+        "`ipv4` or `ipv6`; an IPv4-mapped IPv6 address is `ipv4`",
+        lambda facts: facts.network_type,
+    ),
+    Attribute("network.local.address", "string", "address of this end", lambda facts: facts.local_address),
+    Attribute("network.local.port", "int", "port of this end", lambda facts: facts.number("local_port")),
+    Attribute("network.peer.address", "string", "address of the other end", lambda facts: facts.peer_address),
+    Attribute("network.peer.port", "int", "port of the other end", lambda facts: facts.number("peer_port")),
+    Attribute("tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda facts: facts.role),
+    Attribute(
+        "process.pid",
+        "int",
+        "the owning process (thread group), tcplife's PID",
+        lambda facts: facts.number("pid", facts.owned),
+    ),
+    Attribute("tcplife.comm", "string", "its name in the kernel, tcplife's COMM", lambda facts: facts.comm),
+    Attribute(
+        "process.executable.name", "string", "base name of its executable, up to 63 bytes", lambda facts: facts.executable
+    ),
+    Attribute(
+        "process.user.id",
+        "int",
+        "user id of the socket",
+        lambda facts: facts.number("uid", facts.batch["uid"] != UNKNOWN),
+    ),
+    Attribute(
+        "tcplife.owner.source",
+        "string",
+        "how the owner is known: `connect` (it connected) or `close` (it closed the socket)",
+        lambda facts: lookup(facts.batch["owner_source"], _OWNER_SOURCE_TEXTS),
+    ),
+    Attribute(
+        "tcplife.session.duration",
+        "double",
+        "seconds from ESTABLISHED to CLOSE; TIME_WAIT is not part of it",
+        lambda facts: facts.seconds("duration"),
+    ),
+    Attribute(
+        "tcplife.handshake.duration",
+        "double",
+        "seconds from SYN_SENT (client) or the SYN-ACK (server) to ESTABLISHED, or to the failure of the connect",
+        lambda facts: facts.seconds("handshake"),
+    ),
+    Attribute(
+        "tcplife.bytes.sent",
+        "int",
+        "payload bytes that the peer acknowledged; SYN and FIN are not counted",
+        lambda facts: facts.number("bytes_sent", facts.closed),
+    ),
+    Attribute(
+        "tcplife.bytes.received",
+        "int",
+        "payload bytes received in order; the FIN is not counted",
+        lambda facts: facts.number("bytes_received", facts.closed),
+    ),
+    Attribute(
+        "tcplife.retransmits",
+        "int",
+        "segments retransmitted, where there were any",
+        lambda facts: facts.number("retransmits", facts.batch["retransmits"] != 0),
+    ),
+    Attribute(
+        "tcplife.rtt.smoothed",
+        "double",
+        "seconds, the kernel's smoothed round trip time at close",
+        lambda facts: facts.round_trip("rtt_smoothed"),
+    ),
+    Attribute(
+        "tcplife.rtt.min",
+        "double",
+        "seconds, the kernel's windowed minimum of the round trip time at close",
+        lambda facts: facts.round_trip("rtt_min"),
+    ),
+    Attribute(
+        "tcplife.close.reason",
+        "string",
+        "`local_close` or `peer_close` (who sent FIN first), `local_reset`, `peer_reset`, `timeout`, `other`",
+        lambda facts: lookup(facts.batch["close_reason"], _CLOSE_REASON_TEXTS),
+    ),
+    Attribute(
+        "error.type",
+        "string",
+        "name of the errno that the socket ended with; `_OTHER` for a connect given up without one",
+        lambda facts: facts.error,
+    ),
+)
+
+
+def event_name(facts: Facts) -> Texts:
+    """Name of the event that each record is."""
+    return lookup(facts.batch["event"], list(EVENT_NAMES.values()))
+
+
+def body(facts: Facts) -> list[Column]:
+    """The readable line of each record, as the columns that follow one another in it; what is absent is left out."""
+    everywhere, closed, owned = facts.everywhere, facts.closed, facts.owned
+    server = facts.batch["role"] == Role.SERVER
+    elapsed = np.where(closed, facts.batch["duration"], facts.batch["handshake"])
+    timed = elapsed != UNKNOWN_TIME
+    microseconds = (elapsed + np.uint64(500)) // np.uint64(1000)
+    return [
+        facts.comm,
+        constant("[", owned),
+        facts.number("pid", owned),
+        constant("] ", owned),
+        facts.local_address.map(_host),
+        constant(":", everywhere),
+        facts.number("local_port"),
+        Texts(server.astype(np.intp), [" -> ", " <- "]),
+        facts.peer_address.map(_host),
+        constant(":", everywhere),
+        facts.number("peer_port"),
+        Texts((~closed).astype(np.intp), [" closed", " connect failed"]),
+        constant(" with ", facts.error.present),
+        facts.error,
+        constant(" after ", timed),
+        Numbers(microseconds // np.uint64(1000), timed),
+        constant(".", timed),
+        Numbers(microseconds % np.uint64(1000), timed, digits=3),
+        constant(" ms", timed),
+        constant(", ", closed),
+        facts.number("bytes_sent", closed),
+        constant(" bytes sent, ", closed),
+        facts.number("bytes_received", closed),
+        constant(" bytes received", closed),
+    ]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Values that a batch adds to a histogram, under these attributes besides METRIC_ATTRIBUTES."""
+
+    values: Callable[[Facts], Numbers]
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class HistogramMetric:
+    """A histogram, and what each session adds to it."""
+
+    name: str
+    unit: str
+    brief: str
+    bounds: tuple[float, ...]
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class CounterMetric:
+    """A sum, kept by the agent and observed by the exporter."""
+
+    name: str
+    unit: str
+    brief: str
+    monotonic: bool = True
+
+
+DURATION_BOUNDS = (
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+)  # fmt: skip
+SIZE_BOUNDS = (0.0, *(float(4**power) for power in range(3, 17)))
+
+HISTOGRAMS = (
+    HistogramMetric(
+        "tcplife.session.duration",
+        "s",
+        "Time from ESTABLISHED to CLOSE.",
+        DURATION_BOUNDS,
+        (Measurement(lambda facts: facts.seconds("duration")),),
+    ),
+    HistogramMetric(
+        "tcplife.session.io",
+        "By",
+        "Payload bytes of a session.",
+        SIZE_BOUNDS,
+        (
+            Measurement(lambda facts: facts.number("bytes_sent", facts.closed), {"network.io.direction": "transmit"}),
+            Measurement(lambda facts: facts.number("bytes_received", facts.closed), {"network.io.direction": "receive"}),
+        ),
+    ),
+    HistogramMetric(
+        "tcplife.handshake.duration",
+        "s",
+        "Time to ESTABLISHED, or to the failure of the connect.",
+        DURATION_BOUNDS,
+        (Measurement(lambda facts: facts.seconds("handshake")),),
+    ),
+    HistogramMetric(
+        "tcplife.session.rtt",
+        "s",
+        "Smoothed round trip time at close.",
+        DURATION_BOUNDS,
+        (Measurement(lambda facts: facts.round_trip("rtt_smoothed")),),
+    ),
+)
+
+ACTIVE = CounterMetric("tcplife.session.active", "{session}", "Sessions now open and followed.", monotonic=False)
+PROBE_SESSIONS = CounterMetric("tcplife.probe.sessions", "{session}", "Sessions and connects that ended, by outcome.")
+EXPORT_RECORDS = CounterMetric("tcplife.export.records", "{record}", "Log records, by what became of them.")
+OUTCOME = "tcplife.outcome"
+EXPORTER = "tcplife.exporter"
+"""Which of the ways out the records of EXPORT_RECORDS took."""
+
+SERVER_PORT = Attribute(
+    "server.port",
+    "int",
+    "port of the server's side of the session, where it is not an ephemeral one",
+    lambda facts: facts.server_port,
+)
+
+_SHARED = ("network.type", "tcplife.role", "process.executable.name", "error.type")
+METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name in _SHARED), SERVER_PORT)
+"""Attributes of every histogram: few and bounded."""
+
+CARDINALITY_LIMIT = 2000
+"""Attribute sets of a metric, the one that takes what is over included (metrics SDK specification)."""
+
+OVERFLOW = {"otel.metric.overflow": True}
+
+
+@lru_cache(maxsize=1)
+def ephemeral_ports() -> tuple[int, int]:
+    """First and last port that the kernel chooses for a socket that asked for none."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return 32768, 60999  # the kernel's default
+    return int(low), int(high)
+
+
+def _addresses(column: npt.NDArray[np.uint8]) -> Texts:
+    return encode(np.ascontiguousarray(column).view("V16")[:, 0], _address)
+
+
+@lru_cache(maxsize=4096)
+def _address(packed: bytes) -> str:
+    address = IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+
+def _name(raw: bytes) -> str | None:
+    """A name that a process gave itself: any bytes at all."""
+    return raw.decode("utf-8", "replace") if raw else None
+
+
+def _error_name(number: int) -> str | None:
+    if number == 0:
+        return None
+    return errno.errorcode.get(number, OTHER_ERROR)

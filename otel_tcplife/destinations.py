@@ -1,0 +1,38 @@
+"""Where the telemetry goes: --otlp-file, the standard OTEL_* variables, and the embedded default when there is neither."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otel_tcplife.export.otlp_config import Signal
+
+DEFAULT_DIRECTORY = "./otel-tcplife-data"
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Names of the exporters of each signal, and the directory of OTLP files if there is one."""
+
+    logs: tuple[str, ...]
+    metrics: tuple[str, ...]
+    directory: str | None
+    is_default: bool
+    """Whether the user has named none of them."""
+
+
+def destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
+    """OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER; without them, OTLP where an endpoint is set."""
+    logs, metrics = _exporters("logs", environ), _exporters("metrics", environ)
+    is_default = not (otlp_file or logs or metrics)
+    return Destinations(logs, metrics, DEFAULT_DIRECTORY if is_default else otlp_file, is_default)
+
+
+def _exporters(signal: Signal, environ: Mapping[str, str]) -> tuple[str, ...]:
+    named = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
+    exporters = tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+    if exporters:
+        return exporters
+    variables = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return ("otlp",) if any(environ.get(variable, "").strip() for variable in variables) else ()

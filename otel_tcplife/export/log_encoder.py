@@ -1,0 +1,104 @@
+"""SessionBatch to OTLP log records, straight from the columns (opentelemetry/proto/logs/v1/logs.proto)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from otel_tcplife import conventions
+from otel_tcplife.columns import Texts
+from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute, Facts
+from otel_tcplife.export import wire
+from otel_tcplife.export.wire import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.version import __version__
+
+# Field numbers of LogRecord, ScopeLogs, ResourceLogs and ExportLogsServiceRequest
+_TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _OBSERVED_TIME, _EVENT_NAME = 1, 2, 3, 5, 6, 11, 12
+_RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
+_SCOPE_LOGS = _LOG_RECORDS = 2
+# Field numbers of KeyValue and AnyValue
+_KEY, _VALUE = 1, 2
+_STRING, _INT, _DOUBLE = 1, 3, 4
+
+
+
+# Texts that follow one another are looked up together
+_STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "string")
+
+
+class LogEncoder:
+    """Encodes ExportLogsServiceRequests that all have the same resource."""
+
+    def __init__(self, resource: Mapping[str, object]) -> None:
+        """Take the resource's attributes: strings, numbers, booleans and sequences of them."""
+        attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
+        scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
+        self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString())
+        self._scope = wire.delimited(_SCOPE, scope.SerializeToString())
+
+    def encode(self, batch: SessionBatch) -> bytes:
+        """One request with a log record for each session of the batch."""
+        scope_logs = self._scope + encode_records(batch)
+        resource_logs = self._resource + wire.delimited(_SCOPE_LOGS, scope_logs)
+        return wire.delimited(_RESOURCE_LOGS, resource_logs)
+
+
+def encode_records(batch: SessionBatch) -> bytes:
+    """The log_records field of a ScopeLogs message, one for each session."""
+    facts = Facts(batch)
+    parts = [
+        wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
+        wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
+        *_body(facts),
+        wire.Choice(facts.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
+        _texts(conventions.event_name(facts), _EVENT_NAME),
+        *(_attribute(attribute, facts) for attribute in _STRINGS_FIRST),
+    ]
+    return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts))
+
+
+def _severity(number: int, text: str) -> bytes:
+    return wire.tag(_SEVERITY_NUMBER, VARINT) + wire.varint(number) + wire.delimited(_SEVERITY_TEXT, text.encode())
+
+
+def _body(facts: Facts) -> list[Piece]:
+    any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), map(wire.text, conventions.body(facts)))
+    return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value)
+
+
+def _texts(column: Texts, number: int) -> Choice:
+    return Choice(column.codes, [wire.delimited(number, text.encode()) for text in column.texts])
+
+
+def _attribute(attribute: Attribute, facts: Facts) -> Part:
+    """A KeyValue in the attributes field."""
+    column = attribute.column(facts)
+    key = wire.delimited(_KEY, attribute.name.encode())
+    if isinstance(column, Texts):
+        values = (wire.delimited(_VALUE, wire.delimited(_STRING, text.encode())) for text in column.texts)
+        return Choice(column.codes, [wire.delimited(_ATTRIBUTES, key + value) for value in values])
+    # The length of the KeyValue stands at 1, that of its value before the value's tag: each is below 128, one byte
+    before = wire.tag(_ATTRIBUTES, LENGTH_DELIMITED) + b"\0" + key + wire.tag(_VALUE, LENGTH_DELIMITED) + b"\0"
+    if attribute.kind == "int":
+        number = wire.varints(column.values, before + wire.tag(_INT, VARINT))
+    else:
+        number = wire.fixed64(column.values, before + wire.tag(_DOUBLE, FIXED64))
+    number.data[:, 1] = number.lengths - 2
+    number.data[:, len(before) - 1] = number.lengths - len(before)
+    return number.where(column.present)
+
+
+def _any_value(value: object) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    if isinstance(value, (list, tuple)):
+        return AnyValue(array_value=ArrayValue(values=[_any_value(item) for item in value]))  # pyright: ignore[reportUnknownVariableType]
+    return AnyValue(string_value=str(value))

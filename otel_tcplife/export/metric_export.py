@@ -1,0 +1,94 @@
+"""Metrics at regular intervals, and once more at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.say import Say, Trouble
+from otel_tcplife.worker import Stop
+
+Export = Callable[[MetricsData], str]
+"""Sends metrics; returns why that failed, or nothing."""
+
+_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+
+
+def export_interval(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds between two exports: OTEL_METRIC_EXPORT_INTERVAL has milliseconds. Raise BadUsage if it is no such."""
+    value = environ.get(_INTERVAL, "").strip() or "60000"
+    try:
+        milliseconds = float(value)
+    except ValueError:
+        milliseconds = 0
+    if not 0 < milliseconds < float("inf"):
+        raise BadUsage(f"{_INTERVAL}={value!r} is no interval", "give a number of milliseconds, such as 60000")
+    return milliseconds / 1000
+
+
+class MetricExport:
+    """A thread that collects and exports."""
+
+    def __init__(
+        self, collect: Callable[[], MetricsData], export: Export, interval: float, stop: Stop, say: Say, target: str
+    ) -> None:
+        """`interval` in seconds; `target` is for the eyes of the user."""
+        self._collect = collect
+        self._export = export
+        self._interval = interval
+        self._stop = stop
+        self._trouble = Trouble(say, f"export metrics to {target}")
+        self._final = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tcplife-metrics", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """After a stop was asked, and all sessions are counted: export once more, while there is time."""
+        self._final.set()
+        self._thread.join(self._stop.left)
+
+    def _run(self) -> None:
+        while not self._final.wait(self._interval):
+            self._once()
+        self._once()
+
+    def _once(self) -> None:
+        failure = self._export(self._collect())
+        if failure:
+            self._trouble.began(failure, "trying again at each interval")
+        else:
+            self._trouble.over()
+
+
+def through_exporter(exporter: MetricExporter) -> Export:
+    """The exporter of an SDK, whose complaints become the reason of its failure instead of lines in a log."""
+    last = _LastWarning()
+    logger = logging.getLogger("opentelemetry.exporter")
+    logger.addHandler(last)
+    logger.propagate = False
+
+    def export(data: MetricsData) -> str:
+        last.text = ""
+        try:
+            done = exporter.export(data)
+        except Exception as error:  # noqa: BLE001 an exporter is a stranger's code, and must not end the thread
+            return f"{type(error).__name__}: {error}"
+        return "" if done is MetricExportResult.SUCCESS else last.text or "it gave no reason"
+
+    return export
+
+
+class _LastWarning(logging.Handler):
+    """Keeps the last message, in one line."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = " ".join(record.getMessage().split())[:300]

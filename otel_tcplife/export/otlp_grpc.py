@@ -1,0 +1,120 @@
+"""Encoded log requests to an OTLP receiver over gRPC."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+from otel_tcplife.export.otlp_config import OtlpConfig
+from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line
+
+_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+
+# OTLP specification, "OTLP/gRPC Response"; RESOURCE_EXHAUSTED besides, where the receiver says that it can recover.
+_RETRYABLE = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+
+# gRPC's own two minutes would keep a receiver that is back waiting for as long.
+_LONGEST_BACK_OFF_MS = 5000
+
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED: "
+_LAST_ERROR = "last error: "
+
+
+class GrpcTransport:
+    """OTLP/gRPC, over one channel. Raises OSError where a certificate that was there has gone."""
+
+    def __init__(self, config: OtlpConfig, user_agent: str) -> None:
+        options = [
+            ("grpc.primary_user_agent", user_agent),
+            ("grpc.max_reconnect_backoff_ms", _LONGEST_BACK_OFF_MS),
+        ]
+        compression = channel_compression(config)
+        if config.insecure:
+            self._channel = grpc.insecure_channel(config.endpoint, options, compression)
+        else:
+            self._channel = grpc.secure_channel(config.endpoint, channel_credentials(config), options, compression)
+        self._export: grpc.UnaryUnaryMultiCallable[bytes, ExportLogsServiceResponse] = self._channel.unary_unary(
+            _METHOD, request_serializer=None, response_deserializer=ExportLogsServiceResponse.FromString
+        )
+        self._metadata = tuple(config.headers.items())
+        self._peer = config.endpoint
+
+    def send(self, body: bytes, timeout: float) -> Reply:
+        """Call Export with one encoded ExportLogsServiceRequest, `timeout` seconds at most; never raises.
+
+        While the channel waits to connect anew it returns at once.
+        """
+        try:
+            return accepted(self._export(body, timeout=timeout, metadata=self._metadata))
+        except grpc.RpcError as error:
+            if isinstance(error, grpc.Call):
+                return _reply(error, self._peer, timeout)
+            return Refused(one_line(f"cannot send to {self._peer}: {error}"))
+        except Exception as error:
+            return Refused(one_line(f"cannot send to {self._peer}: {error}"))
+
+    def close(self) -> None:
+        """Close the channel; a send() under way in another thread returns at once, as one to retry."""
+        self._channel.close()
+
+
+def channel_credentials(config: OtlpConfig) -> grpc.ChannelCredentials:
+    """TLS with the configured authorities, or gRPC's own, and client certificate. Raises OSError from reading them."""
+    return grpc.ssl_channel_credentials(
+        *(
+            Path(path).read_bytes() if path else None
+            for path in (config.certificate, config.client_key, config.client_certificate)
+        )
+    )
+
+
+def channel_compression(config: OtlpConfig) -> grpc.Compression:
+    """What gRPC calls the configured compression."""
+    return grpc.Compression.Gzip if config.compression == "gzip" else grpc.Compression.NoCompression
+
+
+def _reply(call: grpc.Call, peer: str, timeout: float) -> Reply:
+    code = call.code()
+    reason = _reason(code, call.details() or "", peer, timeout)
+    retry_info = _retry_info(call)
+    if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info):
+        after = retry_info.retry_delay.ToTimedelta().total_seconds() if retry_info else 0.0
+        return Retry(reason, after if after > 0 else None)
+    return Refused(reason)
+
+
+def _retry_info(call: grpc.Call) -> RetryInfo | None:
+    """The RetryInfo among the details of the status (OTLP specification, "OTLP/gRPC Throttling")."""
+    for key, value in call.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            retry_info = RetryInfo()
+            with contextlib.suppress(DecodeError):
+                if any(detail.Unpack(retry_info) for detail in Status.FromString(value).details):
+                    return retry_info
+    return None
+
+
+def _reason(code: grpc.StatusCode, details: str, peer: str, timeout: float) -> str:
+    """One line of what happened, from what gRPC or the receiver said."""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"no answer from {peer} within {timeout:g} s"
+    if _UNTRUSTED in details:
+        return one_line(f"the certificate of {peer} is not trusted: {details.partition(_UNTRUSTED)[2]}")
+    if code is grpc.StatusCode.UNAVAILABLE and "Connection refused" in details:
+        return f"connection refused by {peer}"
+    return one_line(f"{code.name} from {peer}: {details.rpartition(_LAST_ERROR)[2]}")

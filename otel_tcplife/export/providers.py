@@ -1,0 +1,170 @@
+"""The provider route: sessions through the loggers and meters of OpenTelemetry's API, one record at a time.
+
+For exporters other than OTLP, and for the providers of an agent. The only file that uses the packages
+opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the logs API of Python is not yet stable).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife import conventions
+from otel_tcplife.conventions import ATTRIBUTES, HISTOGRAMS, INFO, METRIC_ATTRIBUTES, WARN, CounterMetric, Facts
+from otel_tcplife.counts import Totals
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.version import __version__
+from otel_tcplife.worker import Stop
+
+
+class ProviderLogs:
+    """Emits a log record for each session to a logger provider."""
+
+    def __init__(self, name: str, provider: LoggerProvider, ledger: Ledger) -> None:
+        self._name = name
+        self._logger = provider.get_logger(conventions.SCOPE, __version__)
+        self._ledger = ledger
+
+    def __call__(self, batch: SessionBatch) -> None:
+        """Emit each session of the batch."""
+        for record in log_records(batch):
+            self._logger.emit(record)
+        self._ledger.count(self._name, Outcome.EXPORTED, len(batch))
+
+
+def log_records(batch: SessionBatch) -> Iterable[LogRecord]:
+    """Each session as a log record of the API."""
+    facts = Facts(batch)
+    names = [attribute.name for attribute in ATTRIBUTES]
+    rows = zip(*(attribute.column(facts).to_list() for attribute in ATTRIBUTES))
+    parts = zip(*(column.to_text() for column in conventions.body(facts)))
+    columns = zip(
+        batch["closed_at"].tolist(),
+        batch["observed_at"].tolist(),
+        conventions.event_name(facts).to_list(),
+        facts.error.present.tolist(),
+        parts,
+        rows,
+    )
+    for closed_at, observed_at, event_name, failed, body, values in columns:
+        number, text = WARN if failed else INFO
+        yield LogRecord(
+            timestamp=closed_at or None,
+            observed_timestamp=observed_at,
+            severity_number=SeverityNumber(number),
+            severity_text=text,
+            body="".join(body),
+            attributes={name: value for name, value in zip(names, values) if value is not None},
+            event_name=event_name,
+        )
+
+
+class ProviderMetrics:
+    """Records each session in the histograms of a meter provider, and lets it observe the counters."""
+
+    def __init__(self, provider: MeterProvider, counters: Mapping[CounterMetric, Totals]) -> None:
+        meter = provider.get_meter(conventions.SCOPE, __version__)
+        self._histograms = [
+            (
+                meter.create_histogram(
+                    metric.name, metric.unit, metric.brief, explicit_bucket_boundaries_advisory=metric.bounds
+                ),
+                metric.measurements,
+            )
+            for metric in HISTOGRAMS
+        ]
+        for counter, totals in counters.items():
+            _observe(meter, counter, totals)
+
+    def __call__(self, batch: SessionBatch) -> None:
+        """Record each session of the batch."""
+        facts = Facts(batch)
+        names = [attribute.name for attribute in METRIC_ATTRIBUTES]
+        rows = zip(*(attribute.column(facts).to_list() for attribute in METRIC_ATTRIBUTES))
+        shared = [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
+        for histogram, measurements in self._histograms:
+            for measurement in measurements:
+                for value, attributes in zip(measurement.values(facts).to_list(), shared):
+                    if value is not None:
+                        histogram.record(value, {**attributes, **measurement.attributes})
+
+
+def _observe(meter: Meter, counter: CounterMetric, totals: Totals) -> None:
+    def observations(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, attributes) for attributes, value in totals()]
+
+    create = meter.create_observable_counter if counter.monotonic else meter.create_observable_up_down_counter
+    create(counter.name, [observations], counter.unit, counter.brief)
+
+
+class ExporterLogs:
+    """One of the installed exporters of logs, behind a provider of its own."""
+
+    def __init__(self, name: str, resource: Resource) -> None:
+        """Raise BadUsage where there is none of this name."""
+        self.name = name
+        exporter = _load("opentelemetry_logs_exporter", "OTEL_LOGS_EXPORTER", name)
+        self._provider = SdkLoggerProvider(resource, shutdown_on_exit=False)
+        self._provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+
+    def consumer(self, ledger: Ledger) -> ProviderLogs:
+        """What takes the sessions."""
+        return ProviderLogs(self.name, self._provider, ledger)
+
+    def finishing(self, stop: Stop) -> Shutdown:
+        """What flushes the exporter."""
+        return Shutdown(self._provider.shutdown, stop)
+
+
+class ExporterMetrics:
+    """One of the installed exporters of metrics, behind a provider of its own."""
+
+    def __init__(self, name: str, resource: Resource) -> None:
+        """Raise BadUsage where there is none of this name."""
+        self.name = name
+        exporter = _load("opentelemetry_metrics_exporter", "OTEL_METRICS_EXPORTER", name)
+        # An exporter that is pulled, such as prometheus, is itself a reader
+        reader = PeriodicExportingMetricReader(exporter) if isinstance(exporter, MetricExporter) else exporter
+        self._provider = SdkMeterProvider([reader], resource, shutdown_on_exit=False)
+
+    def consumer(self, totals: Mapping[CounterMetric, Totals]) -> ProviderMetrics:
+        """What takes the sessions."""
+        return ProviderMetrics(self._provider, totals)
+
+    def finishing(self, stop: Stop) -> Shutdown:
+        """What flushes the exporter."""
+        return Shutdown(self._provider.shutdown, stop)
+
+
+class Shutdown:
+    """The shutdown of a provider, which may take longer than there is time."""
+
+    def __init__(self, shutdown: Callable[[], None], stop: Stop) -> None:
+        self._shutdown = shutdown
+        self._stop = stop
+
+    def finish(self) -> None:
+        """Flush and end, within what the stop has left."""
+        thread = threading.Thread(target=self._shutdown, daemon=True)
+        thread.start()
+        thread.join(self._stop.left)
+
+
+def _load(group: str, variable: str, name: str) -> Any:
+    found = list(entry_points(group=group, name=name))
+    if not found:
+        installed = sorted({entry.name for entry in entry_points(group=group)} | {"otlp", "none"})
+        raise BadUsage(f"{variable}: there is no exporter {name!r}", f"use one of {', '.join(installed)}")
+    return found[0].load()()

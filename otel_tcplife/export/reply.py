@@ -1,0 +1,49 @@
+"""What came of sending one request to an OTLP receiver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The receiver has taken the request, but for `rejected` of its records; `message` is its warning or empty."""
+
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Not taken, and may be sent again: `after` seconds (more than 0) where the receiver asked for a wait."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Not taken, and must not be sent again."""
+
+    reason: str
+
+
+Reply: TypeAlias = Accepted | Retry | Refused
+
+
+def accepted(response: ExportLogsServiceResponse) -> Accepted:
+    """The answer of a receiver that succeeded, in full or in part (OTLP specification, "Partial Success")."""
+    partial = response.partial_success
+    return Accepted(max(partial.rejected_log_records, 0), one_line(partial.error_message))
+
+
+def one_line(text: str) -> str:
+    """What a receiver said, fit for one line of a terminal: printable, single-spaced, at most 200 characters."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

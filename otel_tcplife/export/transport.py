@@ -1,0 +1,34 @@
+"""The way of encoded log requests to an OTLP receiver, whatever the protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from otel_tcplife.export.otlp_config import OtlpConfig
+from otel_tcplife.export.reply import Reply
+
+
+class Transport(Protocol):
+    """A connection to one receiver, for one thread at a time."""
+
+    def send(self, body: bytes, timeout: float) -> Reply:
+        """Send one encoded ExportLogsServiceRequest, waiting `timeout` seconds at most; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection up."""
+        ...
+
+
+def open_transport(config: OtlpConfig, user_agent: str) -> Transport:
+    """The transport of the configured protocol. It connects when something is sent.
+
+    Each protocol's library is imported only here, since gRPC's and that of HTTP take 17 MB each.
+    """
+    if config.protocol == "grpc":
+        from otel_tcplife.export.otlp_grpc import GrpcTransport
+
+        return GrpcTransport(config, user_agent)
+    from otel_tcplife.export.otlp_http import HttpTransport
+
+    return HttpTransport(config, user_agent)

@@ -1,0 +1,38 @@
+"""What became of every record after the probe: for each consumer, sessions taken = the sum of the outcomes, at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from enum import Enum
+
+
+class Outcome(Enum):
+    """What became of a record; the value is that of `tcplife.outcome`."""
+
+    EXPORTED = "exported"
+    """The receiver took it."""
+    REJECTED = "rejected"
+    """The receiver, or the exporter itself, refused it for good."""
+    DROPPED = "dropped"
+    """There was no room to wait in for a receiver that was away or slower than the sessions."""
+    UNSENT = "unsent"
+    """It still waited when the agent had to stop."""
+
+
+class Ledger:
+    """Counts of records by consumer and outcome. Threads may count at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, Outcome]] = Counter()
+
+    def count(self, consumer: str, outcome: Outcome, records: int) -> None:
+        """Book records of a consumer."""
+        with self._lock:
+            self._counts[consumer, outcome] += records
+
+    def totals(self) -> dict[tuple[str, Outcome], int]:
+        """Records so far, by consumer and outcome."""
+        with self._lock:
+            return dict(self._counts)

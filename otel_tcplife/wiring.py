@@ -1,0 +1,121 @@
+"""From destinations to consumers: all that can be wrong is found out before tracing begins, then the threads start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife.agent import Consumers
+from otel_tcplife.counts import counters
+from otel_tcplife.destinations import Destinations
+from otel_tcplife.export.aggregator import Aggregator
+from otel_tcplife.export.delivery import RECORDS_IN_REQUEST, Delivery
+from otel_tcplife.export.log_encoder import LogEncoder
+from otel_tcplife.export.metric_export import Export, MetricExport, export_interval, through_exporter
+from otel_tcplife.export.otlp_config import OtlpConfig, otlp_config
+from otel_tcplife.export.otlp_file import RECORDS_IN_LINE, OtlpFiles
+from otel_tcplife.export.otlp_metrics import otlp_metric_exporter
+from otel_tcplife.export.preference import Preference, metric_preference
+from otel_tcplife.export.providers import ExporterLogs, ExporterMetrics
+from otel_tcplife.export.resource import host_resource
+from otel_tcplife.export.transport import open_transport
+from otel_tcplife.ledger import Ledger
+from otel_tcplife.say import Say
+from otel_tcplife.source import Source
+from otel_tcplife.version import __version__
+from otel_tcplife.worker import Consume, Stop, Worker
+
+LINGER = 1.0
+"""Seconds that a session waits for others to be exported with it."""
+
+USER_AGENT = f"otel-tcplife/{__version__}"
+
+OTLP = "otlp"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration of the exports, checked."""
+
+    resource: Resource
+    encoder: LogEncoder
+    logs: OtlpConfig | None
+    metrics: OtlpConfig | None
+    preference: Preference
+    interval: float
+    other_logs: tuple[ExporterLogs, ...]
+    other_metrics: tuple[ExporterMetrics, ...]
+
+
+def read_settings(chosen: Destinations) -> Settings:
+    """Read the environment for the chosen destinations. Raise BadUsage where something cannot be what was meant."""
+    resource = host_resource()
+    return Settings(
+        resource=resource,
+        encoder=LogEncoder(resource.attributes),
+        logs=otlp_config("logs") if OTLP in chosen.logs else None,
+        metrics=otlp_config("metrics") if OTLP in chosen.metrics else None,
+        preference=metric_preference(),
+        interval=export_interval(),
+        other_logs=tuple(ExporterLogs(name, resource) for name in _others(chosen.logs)),
+        other_metrics=tuple(ExporterMetrics(name, resource) for name in _others(chosen.metrics)),
+    )
+
+
+def describe(settings: Settings, chosen: Destinations) -> str:
+    """Where the telemetry goes, for the eyes of the user."""
+    configs = {"logs": settings.logs, "metrics": settings.metrics}
+    ways = [f"{signal} to {config.endpoint}" for signal, config in configs.items() if config]
+    ways += [f"logs to the exporter {exporter.name}" for exporter in settings.other_logs]
+    ways += [f"metrics to the exporter {exporter.name}" for exporter in settings.other_metrics]
+    if chosen.directory:
+        ways.append(f"OTLP JSON Lines to {chosen.directory}")
+    return ", ".join(ways) or "no telemetry is exported"
+
+
+def wire(
+    settings: Settings,
+    files: OtlpFiles | None,
+    chosen: Destinations,
+    *,
+    source: Source,
+    ledger: Ledger,
+    stop: Stop,
+    say: Say,
+) -> Consumers:
+    """Start a worker for each way out of the logs, and an exporting thread for each of the metrics."""
+    consumers = Consumers()
+    totals = counters(source.outcomes, source.active, ledger)
+
+    def logs(name: str, consume: Consume, most: int) -> None:
+        consumers.workers.append(Worker(name, consume, ledger, stop, most=most, linger=LINGER))
+
+    def metrics(export: Export, target: str) -> None:
+        aggregator = Aggregator(settings.resource, settings.preference, totals)
+        consumers.inline.append(aggregator.add)
+        consumers.exporting.append(
+            MetricExport(aggregator.collect, export, settings.interval, stop, say, target=target)
+        )
+
+    if config := settings.logs:
+        transport = open_transport(config, USER_AGENT)
+        logs(OTLP, Delivery(OTLP, settings.encoder, transport, config, ledger, stop, say), RECORDS_IN_REQUEST)
+    if config := settings.metrics:
+        metrics(through_exporter(otlp_metric_exporter(config)), config.endpoint)
+    if files and chosen.logs != (NONE,):
+        logs("file", files.write_logs, RECORDS_IN_LINE)
+    if files and chosen.metrics != (NONE,):
+        metrics(files.write_metrics, str(files.directory))
+    for exporter in settings.other_logs:
+        logs(exporter.name, exporter.consumer(ledger), RECORDS_IN_LINE)
+        consumers.exporting.append(exporter.finishing(stop))
+    for exporter in settings.other_metrics:
+        consumers.inline.append(exporter.consumer(totals))
+        consumers.exporting.append(exporter.finishing(stop))
+    return consumers
+
+
+def _others(exporters: tuple[str, ...]) -> list[str]:
+    return [name for name in exporters if name not in (OTLP, NONE)]
