@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from pathlib import Path
+
+# Before the import, which reads it: gRPC writes to standard error by itself what a Reply says better.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -12,7 +17,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from otel_tcplife.export.otlp_config import OtlpConfig
-from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line
+from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line, reason
 
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
@@ -31,8 +36,8 @@ _RETRYABLE = frozenset(
 # gRPC's own two minutes would keep a receiver that is back waiting for as long.
 _LONGEST_BACK_OFF_MS = 5000
 
-_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED: "
-_LAST_ERROR = "last error: "
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)")
+_PREAMBLE = re.compile(r".*last error: ([A-Z_]+: \w+:\S+: )?", re.DOTALL)
 
 
 class GrpcTransport:
@@ -90,12 +95,12 @@ def channel_compression(config: OtlpConfig) -> grpc.Compression:
 
 def _reply(call: grpc.Call, peer: str, timeout: float) -> Reply:
     code = call.code()
-    reason = _reason(code, call.details() or "", peer, timeout)
+    why = _reason(code, call.details() or "", peer, timeout)
     retry_info = _retry_info(call)
     if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info):
         after = retry_info.retry_delay.ToTimedelta().total_seconds() if retry_info else 0.0
-        return Retry(reason, after if after > 0 else None)
-    return Refused(reason)
+        return Retry(why, after if after > 0 else None)
+    return Refused(why)
 
 
 def _retry_info(call: grpc.Call) -> RetryInfo | None:
@@ -113,8 +118,8 @@ def _reason(code: grpc.StatusCode, details: str, peer: str, timeout: float) -> s
     """One line of what happened, from what gRPC or the receiver said."""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer from {peer} within {timeout:g} s"
-    if _UNTRUSTED in details:
-        return one_line(f"the certificate of {peer} is not trusted: {details.partition(_UNTRUSTED)[2]}")
+    if untrusted := _UNTRUSTED.search(details):
+        return one_line(f"the certificate of {peer} is not trusted: {untrusted[1]}")
     if code is grpc.StatusCode.UNAVAILABLE and "Connection refused" in details:
         return f"connection refused by {peer}"
-    return one_line(f"{code.name} from {peer}: {details.rpartition(_LAST_ERROR)[2]}")
+    return reason(f"{code.name} from {peer}", _PREAMBLE.sub("", details))

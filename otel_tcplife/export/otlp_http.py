@@ -24,7 +24,7 @@ from urllib3 import Timeout
 
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp_config import OtlpConfig
-from otel_tcplife.export.reply import Accepted, Refused, Reply, Retry, accepted, one_line
+from otel_tcplife.export.reply import Accepted, Refused, Reply, Retry, accepted, one_line, reason
 
 _PROTOBUF = "application/x-protobuf"
 
@@ -33,6 +33,9 @@ _RETRYABLE = frozenset({429, 502, 503, 504})
 
 # No answer of OTLP needs more, and what is no OTLP receiver may send without an end.
 _LONGEST_ANSWER = 1 << 16
+
+# urllib3 has no limit of 0 seconds.
+_SHORTEST_TIMEOUT = 0.001
 
 # Of session records, level 6 saves another fifth of the bytes for two and a half times the CPU.
 _GZIP_LEVEL = 1
@@ -67,13 +70,13 @@ class HttpTransport:
     def send(self, body: bytes, timeout: float) -> Reply:
         """Post one encoded ExportLogsServiceRequest; never raises.
 
-        `timeout` is in seconds, for the whole. What can exceed it: the resolving of a name, a receiver of several
-        addresses that all leave connecting unanswered, and a body that is read too slowly after a slow connecting.
+        `timeout` is in seconds, for the whole. Not in it are the resolving of a name, the addresses of a receiver that
+        leave connecting unanswered before one does not, and an answer that comes in drops.
         """
         deadline = time.monotonic() + timeout
-        # Documented for send(), but missing from its types.
-        limit: Any = Timeout(connect=timeout, total=timeout)
         try:
+            # Documented for send(), but missing from its types.
+            limit: Any = Timeout(total=max(timeout, _SHORTEST_TIMEOUT))
             request = self._request.copy()
             request.prepare_body(self._compressed(body), None)
             with self._adapter.send(request, timeout=limit, **self._route) as response:
@@ -105,28 +108,26 @@ def _reply(response: requests.Response, peer: str, deadline: float) -> Reply:
         except DecodeError:
             # The status is what counts: some receivers answer with JSON or a word.
             return Accepted()
-    reason = f"{status} {response.reason} from {peer}"
+    what = f"{status} {response.reason} from {peer}"
     if status in _RETRYABLE:
-        return Retry(_with_message(reason, response, deadline), _seconds(response.headers.get("retry-after", "")))
+        after = _seconds(response.headers.get("retry-after", ""))
+        return Retry(reason(what, _message(response, deadline)), after)
     if 300 <= status < 400 and "location" in response.headers:
-        return Refused(one_line(f"{reason}, which points to {urljoin(response.url, response.headers['location'])}"))
-    return Refused(_with_message(reason, response, deadline))
+        return Refused(one_line(f"{what}, which points to {urljoin(response.url, response.headers['location'])}"))
+    return Refused(reason(what, _message(response, deadline)))
 
 
-def _with_message(reason: str, response: requests.Response, deadline: float) -> str:
-    """The reason and what the receiver said about it, where that is short and readable."""
+def _message(response: requests.Response, deadline: float) -> str:
+    """What the receiver said about a failure, where that is text or a Status; else nothing."""
     try:
         content = _content(response, deadline)
     except requests.RequestException:
         content = b""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    message = ""
     if kind == _PROTOBUF:
         with contextlib.suppress(DecodeError):
-            message = Status.FromString(content).message
-    elif kind in ("text/plain", "application/json"):
-        message = content.decode(errors="replace")
-    return one_line(f"{reason}: {message}" if message.strip() else reason)
+            return Status.FromString(content).message
+    return content.decode(errors="replace") if kind in ("text/plain", "application/json") else ""
 
 
 def _content(response: requests.Response, deadline: float) -> bytes:
@@ -157,7 +158,7 @@ def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate of {peer} is not trusted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
-            return f"no TLS with {peer}: {cause.reason.replace('_', ' ').lower()}"
+            return f"no TLS with {peer}: {str(cause.reason or cause).replace('_', ' ').lower()}"
         if isinstance(cause, socket.gaierror):
             return f"cannot resolve {peer}: {cause.strerror}"
         if isinstance(cause, ConnectionRefusedError):
@@ -166,6 +167,8 @@ def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str
             return f"no answer from {peer} within {timeout:g} s"
         if isinstance(cause, ConnectionResetError | BrokenPipeError | http.client.IncompleteRead):
             return f"{peer} closed the connection without an answer"
+        if isinstance(cause, http.client.HTTPException):
+            return f"{peer} does not speak HTTP/1.1; gRPC may be what it speaks"
     deepest = causes[-1]
     return one_line(f"cannot reach {peer}: {getattr(deepest, 'strerror', None) or deepest}")
 

@@ -33,14 +33,16 @@ def _over_http(config: OtlpConfig) -> MetricExporter:
 
 
 def _over_grpc(config: OtlpConfig) -> MetricExporter:
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-
     from otel_tcplife.export.otlp_grpc import channel_compression, channel_credentials
+
+    # Behind the import above, which quiets gRPC.
+    credentials = None if config.insecure else channel_credentials(config)
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
     return OTLPMetricExporter(
         endpoint=config.endpoint,
         insecure=config.insecure,
-        credentials=None if config.insecure else channel_credentials(config),
+        credentials=credentials,
         headers=dict(config.headers),
         timeout=config.timeout,
         compression=channel_compression(config),

@@ -43,6 +43,11 @@ def accepted(response: ExportLogsServiceResponse) -> Accepted:
     return Accepted(max(partial.rejected_log_records, 0), one_line(partial.error_message))
 
 
+def reason(what: str, said: str) -> str:
+    """What happened and, where the receiver said something about it, that."""
+    return one_line(f"{what}: {said}" if said.strip() else what)
+
+
 def one_line(text: str) -> str:
     """What a receiver said, fit for one line of a terminal: printable, single-spaced, at most 200 characters."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())

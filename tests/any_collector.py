@@ -1,0 +1,11 @@
+"""The choice of the collector that a test sends to."""
+
+from __future__ import annotations
+
+from tests.collectors import Collector, otelcol
+from tests.rotel import Rotel
+
+
+def collector_class() -> type[Collector | Rotel]:
+    """The Collector where there is a Go to build it, else Rotel; RuntimeError where the build fails."""
+    return Collector if otelcol() else Rotel

@@ -1,0 +1,93 @@
+"""The program of an actor: a line of JSON in, an action with its arguments; a line of JSON out, what came of it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_PR_SET_NAME = 15
+
+_sockets: dict[str, socket.socket] = {}
+
+
+def ready() -> None:
+    """Nothing but an answer."""
+
+
+def listen(name: str, host: str, dual: bool = False) -> int:
+    """Listen on an ephemeral port, on IPv4 and IPv6 if dual; return the port."""
+    family = socket.AF_INET6 if ":" in host or dual else socket.AF_INET
+    _sockets[name] = socket.create_server((host, 0), family=family, dualstack_ipv6=dual)
+    return int(_sockets[name].getsockname()[1])
+
+
+def connect(name: str, host: str, port: int) -> tuple[int, str]:
+    """Connect; return the local port, and the name of the errno if that failed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    _sockets[name] = socket.socket(family)
+    # Bound first, so that the port is known also of a connect that fails
+    _sockets[name].bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))
+    result = _sockets[name].connect_ex((host, port))
+    return int(_sockets[name].getsockname()[1]), errno.errorcode[result] if result else ""
+
+
+def accept(listener: str, name: str) -> None:
+    """Accept one connection."""
+    _sockets[name] = _sockets[listener].accept()[0]
+
+
+def send(name: str, size: int) -> None:
+    """Send so many bytes."""
+    _sockets[name].sendall(bytes(size))
+
+
+def receive(name: str, size: int) -> int:
+    """Receive so many bytes, or what there is before the end; return how many."""
+    received = 0
+    while received < size and (chunk := _sockets[name].recv(min(size - received, 1 << 20))):
+        received += len(chunk)
+    return received
+
+
+def shutdown(name: str) -> None:
+    """Send FIN, and keep the descriptor."""
+    _sockets[name].shutdown(socket.SHUT_WR)
+
+
+def close(name: str) -> None:
+    """Close the descriptor."""
+    _sockets.pop(name).close()
+
+
+def reset(name: str) -> None:
+    """Close the descriptor by RST."""
+    _sockets[name].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    close(name)
+
+
+_ACTIONS: list[Callable[..., Any]] = [ready, listen, connect, accept, send, receive, shutdown, close, reset]
+
+
+def main() -> None:
+    """Take the name and the user that the arguments give, then do as told until the end of the input."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, sys.argv[1].encode(), 0, 0, 0)
+    os.setuid(int(sys.argv[2]))
+    actions = {action.__name__: action for action in _ACTIONS}
+    for line in sys.stdin:
+        action, *arguments = json.loads(line)
+        try:
+            answer = {"done": actions[action](*arguments)}
+        except OSError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
