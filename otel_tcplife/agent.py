@@ -67,10 +67,9 @@ def _wait_until_idle(workers: Sequence[Worker], stop: Stop) -> None:
 
 def balance(source: Source, ledger: Ledger) -> list[str]:
     """What became of all sessions, in a line each: first in the kernel, then on each way out."""
-    outcomes = source.outcomes()
     ways: dict[str, list[str]] = {}
-    for (exporter, outcome), count in sorted(ledger.totals().items(), key=lambda item: item[0][0]):
+    for (exporter, outcome), count in ledger.totals().items():
         ways.setdefault(exporter, []).append(f"{count} {outcome.value}")
-    seen = f"{sum(outcomes.values())} sessions ended"
-    lost = [f"{count} {outcome}" for outcome, count in outcomes.items() if count and outcome != "submitted"]
-    return [": ".join([seen, ", ".join(lost)]) if lost else seen, *(f"{way}: {', '.join(told)}" for way, told in ways.items())]
+    told = [f"{count} {outcome}" for outcome, count in source.outcomes().items() if count]
+    lines = {f"{source.seen()} sessions ended": told, **dict(sorted(ways.items()))}
+    return [": ".join([what, ", ".join(told)]) if told else what for what, told in lines.items()]

@@ -26,11 +26,21 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, Outcome]] = Counter()
+        self._settled: set[str] = set()
 
     def count(self, consumer: str, outcome: Outcome, records: int) -> None:
-        """Book records of a consumer."""
+        """Book records of a consumer; too late once it is settled."""
         with self._lock:
-            self._counts[consumer, outcome] += records
+            if consumer not in self._settled:
+                self._counts[consumer, outcome] += records
+
+    def settle(self, consumer: str, taken: int) -> None:
+        """Close the account of a consumer: of all records that it has taken, those not booked yet are unsent."""
+        with self._lock:
+            self._settled.add(consumer)
+            unsent = taken - sum(count for (name, _), count in self._counts.items() if name == consumer)
+            if unsent:
+                self._counts[consumer, Outcome.UNSENT] += unsent
 
     def totals(self) -> dict[tuple[str, Outcome], int]:
         """Records so far, by consumer and outcome."""

@@ -49,7 +49,6 @@ _NUMBERS = ("pid", "ip_version", "local_port", "peer_port", "bytes_sent", "bytes
 
 _CHUNK = 1 << 18
 _LONGEST_LINE = 1024
-_LINE = re.compile(rb"[^\n]*\n")
 # tcplife ends each line with two decimals: a last line without its newline may have lost some of them
 _ENDS_WHOLE = re.compile(rb"\.[0-9]{2}$|,-$")
 _TIME_OF_DAY = re.compile(rb"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])")
@@ -58,8 +57,8 @@ _MILLISECONDS = re.compile(rb"[0-9]{1,13}(?:\.[0-9]+)?")
 
 _DAY = 86_400
 _SECOND = 10**9
-_SET_BACK = 3_660  # the hour that ends daylight saving time, and a minute for lines out of order
-_AHEAD = 60
+_SLACK = 60  # seconds that lines may be out of order, or a clock ahead of this one's
+_SET_BACK = 3_600 + _SLACK  # and the hour at the end of daylight saving time
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -196,9 +195,8 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
     rest = b""
     for chunk in chunks:
         # of a line without end, enough is kept to tell that it is too long
-        text = rest[: _LONGEST_LINE + 1] + chunk
-        yield _LINE.findall(text)
-        rest = text[text.rfind(b"\n") + 1 :]
+        *whole, rest = (rest[: _LONGEST_LINE + 1] + chunk).split(b"\n")
+        yield [line + b"\n" for line in whole]
     if rest:
         yield [rest]
 
@@ -409,7 +407,7 @@ class _Clock:
         """Unix time of the second that TIME names."""
         if self._last != (time_of_day, now):
             self._last = time_of_day, now
-            self._last_second = _latest(time_of_day, now + _AHEAD)
+            self._last_second = _latest(time_of_day, now + _SLACK)
         return self._last_second
 
 
@@ -429,7 +427,7 @@ class _DatedClock(_Clock):
             self._last_position = position
             earlier, later = _unix_seconds(self._first_day + position // _DAY, time_of_day)
             # of an hour that the end of daylight saving time repeats, the second one follows the first
-            self._last_second = later if earlier < self._last_second - _SET_BACK // 2 else earlier
+            self._last_second = later if earlier < self._last_second - _SLACK else earlier
         return self._last_second
 
 

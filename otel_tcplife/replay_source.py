@@ -39,6 +39,10 @@ class ReplaySource:
         """Lines by what became of them."""
         return {"submitted": self._replay.summary.sessions, "unreadable": self._replay.summary.unreadable}
 
+    def seen(self) -> int:
+        """Lines that should have been sessions."""
+        return self._replay.summary.sessions + self._replay.summary.unreadable
+
     def active(self) -> int:
         """None is open: they have all ended long since."""
         return 0

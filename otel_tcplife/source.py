@@ -32,6 +32,10 @@ class Source(Protocol):
         """The balance so far: sessions by `tcplife.outcome`; those under `submitted` have been or can be read."""
         ...
 
+    def seen(self) -> int:
+        """Sessions seen to end: after drain(), the sum of the outcomes."""
+        ...
+
     def active(self) -> int:
         """Sessions that are open and followed now."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
@@ -92,22 +93,25 @@ def wire(
     def logs(name: str, consume: Consume, most: int) -> None:
         consumers.workers.append(Worker(name, consume, ledger, stop, most=most, linger=LINGER))
 
-    def metrics(export: Export, target: str) -> None:
+    def metrics(export: Export, target: str, give_up: Callable[[], None]) -> None:
         aggregator = Aggregator(settings.resource, settings.preference, totals)
         consumers.inline.append(aggregator.add)
         consumers.exporting.append(
-            MetricExport(aggregator.collect, export, settings.interval, stop, say, target=target)
+            MetricExport(
+                aggregator.collect, export, settings.interval, stop, say, target=target, give_up=give_up
+            )
         )
 
     if config := settings.logs:
         transport = open_transport(config, USER_AGENT)
         logs(OTLP, Delivery(OTLP, settings.encoder, transport, config, ledger, stop, say), RECORDS_IN_REQUEST)
     if config := settings.metrics:
-        metrics(through_exporter(otlp_metric_exporter(config)), config.endpoint)
+        exporter = otlp_metric_exporter(config)
+        metrics(through_exporter(exporter), config.endpoint, exporter.shutdown)
     if files and chosen.logs != (NONE,):
         logs("file", files.write_logs, RECORDS_IN_LINE)
     if files and chosen.metrics != (NONE,):
-        metrics(files.write_metrics, str(files.directory))
+        metrics(files.write_metrics, str(files.directory), lambda: None)
     for exporter in settings.other_logs:
         logs(exporter.name, exporter.consumer(ledger), RECORDS_IN_LINE)
         consumers.exporting.append(exporter.finishing(stop))

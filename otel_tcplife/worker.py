@@ -52,7 +52,8 @@ class Stop:
 class Worker:
     """Feeds batches of up to `most` sessions to `consume`, `linger` seconds after the first of them at the latest.
 
-    Sessions that find the queue full are dropped, and counted. `consume` books what becomes of those that it gets.
+    Sessions that find the queue full are dropped, and counted. `consume` books what becomes of those that it gets; what
+    it has not booked in the end is unsent.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Worker:
         self._linger = linger
         self._capacity = capacity
         self._queue: deque[SessionBatch] = deque()
+        self._taken = 0
         self._waiting = 0
         self._in_hand = 0
         self._changed = threading.Condition()
@@ -83,6 +85,7 @@ class Worker:
     def put(self, batch: SessionBatch) -> None:
         """Queue a batch, or as much of it as there is room for. Does not wait."""
         with self._changed:
+            self._taken += len(batch)
             room = max(self._capacity - self._waiting, 0)
             taken = batch[:room]
             if len(taken):
@@ -107,12 +110,7 @@ class Worker:
         with self._changed:
             self._changed.notify()
         self._thread.join(self._stop.left)
-        with self._changed:
-            unsent = self._waiting + self._in_hand
-            self._waiting = self._in_hand = 0
-            self._queue.clear()
-        if unsent:
-            self._ledger.count(self.name, Outcome.UNSENT, unsent)
+        self._ledger.settle(self.name, self._taken)
 
     def _run(self) -> None:
         while len(batch := self._next()):

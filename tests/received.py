@@ -115,7 +115,8 @@ def _log(record: dict[str, Any], resource: Resource, scope: dict[str, str]) -> R
         observed_time_unix_nano=int(record.get("observedTimeUnixNano", 0)),
         severity_number=int(record.get("severityNumber", 0)),
         severity_text=record.get("severityText", ""),
-        body=record["body"]["stringValue"] if "body" in record else "",
+        # The Collector writes an absent body as an empty one.
+        body=(record.get("body") or {"stringValue": ""})["stringValue"],
         attributes=_attributes(record),
         resource=resource,
         scope_name=scope.get("name", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.otlp_config import OtlpConfig
@@ -16,7 +17,7 @@ from otel_tcplife.worker import Stop
 RECORDS_IN_REQUEST = 2048
 """About 1.5 MB; the Collector's gRPC receiver takes up to 4 MiB."""
 
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_FIRST_WAIT, _LONGEST_WAIT, _LAST_WAIT = 1.0, 30.0, 0.5
 
 
 class Delivery:
@@ -43,21 +44,22 @@ class Delivery:
         self._refusal = Trouble(say, f"have all logs accepted by {config.endpoint}")
 
     def __call__(self, batch: SessionBatch) -> None:
-        """Send one batch: try until the receiver takes or refuses it; once a stop is asked, only once more."""
+        """Send one batch: try until the receiver takes or refuses it, or until all must have ended."""
         body = self._encoder.encode(batch)
         wait = _FIRST_WAIT
         while left := min(self._timeout, self._stop.left):
-            last_try = self._stop.asked
             reply = self._transport.send(body, left)
             if not isinstance(reply, Retry):
                 self._book(len(batch), reply)
                 return
             self._away.began(reply.reason, "retrying")
-            if last_try:
-                break
-            self._stop.wait(max(wait * random.uniform(0.8, 1.2), reply.after or 0))
+            self._wait(max(wait * random.uniform(0.8, 1.2), reply.after or 0))
             wait = min(2 * wait, _LONGEST_WAIT)
-        self._ledger.count(self._name, Outcome.UNSENT, len(batch))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait so long, or for a moment once a stop is asked: there is only little time left then."""
+        if self._stop.wait(seconds):
+            time.sleep(min(_LAST_WAIT, self._stop.left))
 
     def _book(self, records: int, reply: Accepted | Refused) -> None:
         self._away.over()

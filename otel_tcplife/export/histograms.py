@@ -165,7 +165,7 @@ class ExponentialBuckets:
                 time_unix_nano=now,
                 count=int(distribution.count[row]),
                 sum=distribution.sum[row],
-                scale=int(self._scale[row]),
+                scale=int(self._scale[row]) if self._last[row] >= self._first[row] else 0,  # as the SDK has it
                 zero_count=int(self._zeros[row]),
                 positive=Buckets(
                     offset=int(self._first[row]),

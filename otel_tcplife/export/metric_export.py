@@ -16,6 +16,9 @@ from otel_tcplife.worker import Stop
 Export = Callable[[MetricsData], str]
 """Sends metrics; returns why that failed, or nothing."""
 
+_GRACE = 0.5
+"""Seconds for an export that is given up to say why it had failed."""
+
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 
 
@@ -35,11 +38,20 @@ class MetricExport:
     """A thread that collects and exports."""
 
     def __init__(
-        self, collect: Callable[[], MetricsData], export: Export, interval: float, stop: Stop, say: Say, target: str
+        self,
+        collect: Callable[[], MetricsData],
+        export: Export,
+        interval: float,
+        stop: Stop,
+        say: Say,
+        *,
+        target: str,
+        give_up: Callable[[], None],
     ) -> None:
-        """`interval` in seconds; `target` is for the eyes of the user."""
+        """`interval` in seconds; `target` is for the eyes of the user; `give_up` ends an export that takes too long."""
         self._collect = collect
         self._export = export
+        self._give_up = give_up
         self._interval = interval
         self._stop = stop
         self._trouble = Trouble(say, f"export metrics to {target}")
@@ -50,7 +62,11 @@ class MetricExport:
     def finish(self) -> None:
         """After a stop was asked, and all sessions are counted: export once more, while there is time."""
         self._final.set()
-        self._thread.join(self._stop.left)
+        self._thread.join(max(self._stop.left - _GRACE, 0))
+        self._give_up()
+        self._thread.join(_GRACE)
+        if self._thread.is_alive():
+            self._trouble.began("it takes too long", "the last metrics are lost")
 
     def _run(self) -> None:
         while not self._final.wait(self._interval):

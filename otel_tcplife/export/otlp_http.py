@@ -37,6 +37,8 @@ _LONGEST_ANSWER = 1 << 16
 # urllib3 has no limit of 0 seconds.
 _SHORTEST_TIMEOUT = 0.001
 
+_HANGING_UP = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, http.client.IncompleteRead)
+
 # Of session records, level 6 saves another fifth of the bytes for two and a half times the CPU.
 _GZIP_LEVEL = 1
 
@@ -157,6 +159,8 @@ def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate of {peer} is not trusted: {cause.verify_message}"
+        if isinstance(cause, _HANGING_UP):
+            return f"{peer} closed the connection without an answer"
         if isinstance(cause, ssl.SSLError):
             return f"no TLS with {peer}: {str(cause.reason or cause).replace('_', ' ').lower()}"
         if isinstance(cause, socket.gaierror):
@@ -165,8 +169,6 @@ def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str
             return f"connection refused by {peer}"
         if isinstance(cause, TimeoutError | requests.Timeout):
             return f"no answer from {peer} within {timeout:g} s"
-        if isinstance(cause, ConnectionResetError | BrokenPipeError | http.client.IncompleteRead):
-            return f"{peer} closed the connection without an answer"
         if isinstance(cause, http.client.HTTPException):
             return f"{peer} does not speak HTTP/1.1; gRPC may be what it speaks"
     deepest = causes[-1]
@@ -176,7 +178,9 @@ def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
-        error = error.__cause__ or error.__context__
+        # urllib3 has the errors of TLS as an argument only.
+        inner = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+        error = error.__cause__ or error.__context__ or inner
 
 
 def _host_and_port(url: str) -> str:

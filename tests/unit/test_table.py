@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address, ip_address
 
 import numpy as np
@@ -24,7 +24,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def session(local: str = "127.0.0.1", peer: str = "127.0.0.1", **columns: object) -> SessionBatch:
+def session(local: str, peer: str, columns: Mapping[str, object]) -> SessionBatch:
     batch = empty(1)
     batch["event"] = Event.SESSION_CLOSED
     batch["ip_version"] = ip_address(peer).version
@@ -46,7 +46,7 @@ def redis(**columns: object) -> SessionBatch:
         "peer_port": 46644,
         "duration": 280_000,
     }
-    return session(**known | columns)
+    return session("127.0.0.1", "127.0.0.1", known | columns)
 
 
 def sshd(**columns: object) -> SessionBatch:
@@ -60,7 +60,7 @@ def sshd(**columns: object) -> SessionBatch:
         "bytes_sent": 2047,
         "bytes_received": 10255 * 1024,
     }
-    return session("fe80::8a3:9dff:fed5:6b19", "fe80::8a3:9dff:fed5:6b19", **known | columns)
+    return session("fe80::8a3:9dff:fed5:6b19", "fe80::8a3:9dff:fed5:6b19", known | columns)
 
 
 def table(options: TableOptions, *batches: SessionBatch) -> list[str]:
@@ -72,8 +72,8 @@ def table(options: TableOptions, *batches: SessionBatch) -> list[str]:
     return "".join(written).splitlines()
 
 
-def cells(batch: SessionBatch, options: TableOptions | None = None) -> dict[str, str]:
-    header, line = table(options or TableOptions(csv=True), batch)
+def cells(batch: SessionBatch) -> dict[str, str]:
+    header, line = table(TableOptions(csv=True), batch)
     return dict(zip(header.split(","), line.split(","), strict=True))
 
 
@@ -130,12 +130,12 @@ def test_time_since_first_can_be_negative() -> None:
 
 
 def test_a_mapped_address_is_ipv4() -> None:
-    row = cells(session("::ffff:10.0.0.1", "::ffff:10.0.0.2", ip_version=4))
+    row = cells(session("::ffff:10.0.0.1", "::ffff:10.0.0.2", {"ip_version": 4}))
     assert (row["IP"], row["LADDR"], row["RADDR"]) == ("4", "10.0.0.1", "10.0.0.2")
 
 
 def test_an_ipv6_address_is_written_as_by_inet_ntop() -> None:
-    row = cells(session("::102:304", "2001:DB8::"))
+    row = cells(session("::102:304", "2001:DB8::", {}))
     assert (row["IP"], row["LADDR"], row["RADDR"]) == ("6", "::1.2.3.4", "2001:db8::")
 
 
@@ -146,7 +146,7 @@ def test_a_failed_connect_shows_its_handshake() -> None:
 
 
 def test_what_is_unknown() -> None:
-    assert table(TableOptions(time=True, timestamp=True), session("::1", "::1", local_port=1, peer_port=2)) == [
+    assert table(TableOptions(time=True, timestamp=True), session("::1", "::1", {"local_port": 1, "peer_port": 2})) == [
         "TIME     TIME(s)   PID   COMM       LADDR           LPORT RADDR           RPORT TX_KB RX_KB MS",
         "-        -         0                ::1             1     ::1             2         0     0 -",
     ]

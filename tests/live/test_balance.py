@@ -1,0 +1,108 @@
+"""Sessions seen to end = exported + each counted loss, whatever is lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.live.agent import Agent
+from tests.live.scripted_receiver import Answer, ScriptedReceiver, partial_success
+from tests.live.traffic import Traffic
+from tests.received import read_otlp_json_lines
+
+
+def _told(agent: Agent, what: str) -> dict[str, int]:
+    """The numbers of the line of the balance about this."""
+    [told] = [found[1] for line in agent.said if (found := re.fullmatch(rf"otel-tcplife: {what}: (.*)", line))]
+    return {outcome: int(count) for count, outcome in re.findall(r"(\d+) (\w+)", told)}
+
+
+def _seen(agent: Agent) -> int:
+    [count] = [int(found[1]) for line in agent.said if (found := re.search(r"(\d+) sessions ended", line))]
+    return count
+
+
+@pytest.mark.parametrize(
+    ("variable", "size", "loss"),
+    [
+        ("OTEL_PYTHON_TCPLIFE_RING_BYTES", 4096, "ring_full"),
+        ("OTEL_PYTHON_TCPLIFE_MAX_SESSIONS", 8, "map_full"),
+    ],
+)
+def test_what_the_kernel_loses_is_counted(variable: str, size: int, loss: str, tmp_path: Path) -> None:
+    traffic = Traffic()
+    with Agent(["--otlp-file", str(tmp_path), "--no-table"], {variable: str(size)}) as agent:
+        open_at_once = [traffic.open() for _ in range(50)]
+        for pair in open_at_once:
+            for end in pair:
+                end.close()
+        made = 2 * len(open_at_once) + traffic.sessions(100)
+        agent.stop()
+    traffic.close()
+    kernel, file = _told(agent, r"\d+ sessions ended"), _told(agent, "file")
+    assert kernel[loss] > 0
+    assert kernel["submitted"] > 0
+    assert sum(kernel.values()) == _seen(agent) >= made
+    assert file == {"exported": kernel["submitted"]}
+    received = read_otlp_json_lines(tmp_path / "logs.jsonl")
+    assert len(received.logs) == kernel["submitted"]
+    points = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
+    probe = {p.attributes["tcplife.outcome"]: p.value for p in points if p.name == "tcplife.probe.sessions"}
+    assert {outcome: value for outcome, value in probe.items() if value} == kernel
+
+
+def test_a_session_open_before_tracing_is_counted_as_not_followed(tmp_path: Path) -> None:
+    traffic = Traffic()
+    before = traffic.open()
+    with Agent(["--otlp-file", str(tmp_path), "--no-table"]) as agent:
+        for end in before:
+            end.close()
+        made = traffic.sessions(3)
+        agent.stop()
+    traffic.close()
+    kernel = _told(agent, r"\d+ sessions ended")
+    assert kernel["not_followed"] >= 2
+    assert kernel["submitted"] >= made
+    assert sum(kernel.values()) == _seen(agent)
+
+
+_ANSWERS: dict[str, Answer] = {
+    "rejects some of each request": lambda _, records: (200, partial_success(min(records, 3))),
+    "refuses each request": lambda _, records: (400, b""),
+    "is busy at first": lambda number, _: (503 if number < 1 else 200, b""),
+}
+
+
+@pytest.mark.parametrize("name", _ANSWERS)
+def test_what_a_receiver_rejects_is_counted(name: str) -> None:
+    traffic = Traffic()
+    with ScriptedReceiver(_ANSWERS[name]) as receiver:
+        with Agent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as agent:
+            made = traffic.sessions(20)
+            assert agent.stop() == 0
+        traffic.close()
+        kernel, otlp = _told(agent, r"\d+ sessions ended"), _told(agent, "otlp")
+        assert made <= kernel["submitted"] == sum(otlp.values())
+        if name == "refuses each request":
+            assert otlp == {"rejected": kernel["submitted"]}
+            assert receiver.records == 0
+        else:
+            assert otlp["exported"] + otlp.get("rejected", 0) == receiver.records
+            assert (otlp.get("rejected", 0) >= 3) == name.startswith("rejects")
+
+
+def test_a_receiver_that_is_away_is_told_once_and_holds_up_no_stop() -> None:
+    traffic = Traffic()
+    with Agent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}) as agent:
+        made = traffic.sessions(5)
+        assert agent.stop() == 0
+    traffic.close()
+    assert _told(agent, "otlp") == {"unsent": _told(agent, r"\d+ sessions ended")["submitted"]}
+    assert _told(agent, "otlp")["unsent"] >= made
+    troubles = [line for line in agent.said if "cannot" in line]
+    assert [line.partition(": cannot ")[2].split(" to ")[0] for line in sorted(troubles)] == [
+        "export logs", "export metrics",
+    ]  # fmt: skip
+    assert not any("Traceback" in line for line in agent.said)

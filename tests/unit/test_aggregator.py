@@ -1,0 +1,111 @@
+"""Our histograms against those that the SDK makes of the same sessions, one record at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, ExplicitBucketHistogramAggregation
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife.conventions import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
+from otel_tcplife.counts import counters
+from otel_tcplife.export.aggregator import Aggregator
+from otel_tcplife.export.preference import Preference
+from otel_tcplife.export.providers import ProviderMetrics
+from otel_tcplife.ledger import Ledger
+from otel_tcplife.session import SessionBatch, empty
+from tests.unit.batches import batches
+
+_PREFERENCES = st.builds(Preference, delta_histograms=st.booleans(), exponential=st.booleans())
+
+
+def _sdk_reader(preference: Preference) -> InMemoryMetricReader:
+    temporality = AggregationTemporality.DELTA if preference.delta_histograms else AggregationTemporality.CUMULATIVE
+    aggregation = (
+        ExponentialBucketHistogramAggregation() if preference.exponential else ExplicitBucketHistogramAggregation()
+    )
+    return InMemoryMetricReader({HistogramInstrument: temporality}, {HistogramInstrument: aggregation})
+
+
+def _histogram_points(data: MetricsData | None) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The data points by metric and attributes, without their times."""
+    points: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for metric in _metrics(data):
+        if type(metric.data).__name__ == "Sum":
+            continue
+        header = (metric.name, metric.unit, metric.description, type(metric.data), metric.data.aggregation_temporality)
+        for point in metric.data.data_points:
+            fields = {name: getattr(point, name) for name in ("count", "sum", "min", "max")}
+            if hasattr(point, "scale"):
+                fields |= {"scale": point.scale, "zero_count": point.zero_count}
+                counts = point.positive.bucket_counts
+                used = np.flatnonzero(counts)
+                fields["positive"] = {point.positive.offset + int(at): counts[at] for at in used}
+            else:
+                fields |= {"buckets": list(point.bucket_counts), "bounds": list(point.explicit_bounds)}
+            points[*header, *sorted(point.attributes.items())] = fields
+    return points
+
+
+def _metrics(data: MetricsData | None) -> Iterable[Any]:
+    for resource_metrics in data.resource_metrics if data else ():
+        for scope_metrics in resource_metrics.scope_metrics:
+            yield from scope_metrics.metrics
+
+
+@settings(max_examples=150, deadline=None)
+@given(given_batches=st.lists(batches(), min_size=1, max_size=3), preference=_PREFERENCES)
+def test_the_same_as_the_sdk_makes(given_batches: list[SessionBatch], preference: Preference) -> None:
+    aggregator = Aggregator(Resource({}), preference, {})
+    reader = _sdk_reader(preference)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    by_the_sdk = ProviderMetrics(provider, {})
+    for batch in given_batches:
+        aggregator.add(batch)
+        by_the_sdk(batch)
+        ours, theirs = _histogram_points(aggregator.collect()), _histogram_points(reader.get_metrics_data())
+        assert ours.keys() == theirs.keys()
+        for key, fields in ours.items():
+            assert fields.pop("sum") == pytest.approx(theirs[key].pop("sum"), rel=1e-9)
+            assert fields == theirs[key], key
+
+
+def test_past_the_limit_all_goes_to_one_overflow_series() -> None:
+    batch = empty(CARDINALITY_LIMIT + 500)
+    batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
+    batch["executable"] = [f"program-{row}".encode() for row in range(len(batch))]
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator.add(batch[:100])
+    aggregator.add(batch)
+    [duration] = [metric for metric in _metrics(aggregator.collect()) if metric.name == "tcplife.session.duration"]
+    counts = {tuple(point.attributes.items()): point.count for point in duration.data.data_points}
+    assert len(counts) == CARDINALITY_LIMIT
+    assert counts.pop((("otel.metric.overflow", True),)) == 501
+    assert sorted(counts.values()) == [1] * (CARDINALITY_LIMIT - 101) + [2] * 100
+
+
+@pytest.mark.parametrize(("delta", "totals"), [(False, [3, 10]), (True, [3, 7])])
+def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[int]) -> None:
+    submitted, active = iter([3, 10]), iter([5, 4])
+    values = counters(lambda: {"submitted": next(submitted)}, lambda: next(active), Ledger())
+    aggregator = Aggregator(Resource({}), Preference(delta_counters=delta), values)
+    starts: list[int] = []
+    for total, open_now in zip(totals, [5, 4]):
+        metrics = {metric.name: metric.data for metric in _metrics(aggregator.collect())}
+        [point] = metrics[PROBE_SESSIONS.name].data_points
+        assert (point.value, dict(point.attributes)) == (total, {"tcplife.outcome": "submitted"})
+        assert metrics[PROBE_SESSIONS.name].is_monotonic
+        starts.append(point.start_time_unix_nano)
+        [point] = metrics[ACTIVE.name].data_points
+        assert point.value == open_now
+        assert metrics[ACTIVE.name].aggregation_temporality is AggregationTemporality.CUMULATIVE
+        assert not metrics[ACTIVE.name].is_monotonic
+    assert (starts[1] > starts[0]) == delta

@@ -1,0 +1,91 @@
+"""The queue between the ring and a consumer: bounded, counted, and stopped in time."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.session import SessionBatch, empty
+from otel_tcplife.worker import Stop, Worker
+
+
+def _numbered(first: int, count: int) -> SessionBatch:
+    batch = empty(count)
+    batch["closed_at"] = np.arange(first, first + count)
+    return batch
+
+
+class _Consumer:
+    """Keeps what it gets; waits before each batch until it may go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.may_go_on = threading.Event()
+        self.busy = threading.Event()
+        self.got: list[list[int]] = []
+        self._ledger = ledger
+
+    def __call__(self, batch: SessionBatch) -> None:
+        self.busy.set()
+        self.may_go_on.wait()
+        self.got.append(batch["closed_at"].tolist())
+        self._ledger.count("test", Outcome.EXPORTED, len(batch))
+
+
+def test_all_arrives_in_order_in_batches_of_the_asked_size() -> None:
+    ledger, stop = Ledger(), Stop()
+    consumer = _Consumer(ledger)
+    worker = Worker("test", consumer, ledger, stop, most=4, linger=0)
+    worker.put(_numbered(0, 3))
+    consumer.busy.wait()
+    worker.put(_numbered(3, 6))
+    worker.put(_numbered(9, 1))
+    consumer.may_go_on.set()
+    stop.ask()
+    worker.finish()
+    assert [number for batch in consumer.got for number in batch] == list(range(10))
+    assert all(len(batch) <= 4 for batch in consumer.got)
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 10}
+
+
+def test_what_finds_no_room_is_dropped_and_counted() -> None:
+    ledger, stop = Ledger(), Stop()
+    consumer = _Consumer(ledger)
+    worker = Worker("test", consumer, ledger, stop, most=2, linger=0, capacity=5)
+    worker.put(_numbered(0, 2))
+    consumer.busy.wait()  # these are in hand, no longer in the queue
+    worker.put(_numbered(2, 4))
+    worker.put(_numbered(6, 4))
+    assert not worker.has_room
+    consumer.may_go_on.set()
+    stop.ask()
+    worker.finish()
+    assert [number for batch in consumer.got for number in batch] == [0, 1, 2, 3, 4, 5, 6]
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 7, ("test", Outcome.DROPPED): 3}
+    assert worker.idle
+
+
+def test_a_consumer_that_hangs_ends_with_all_it_had_unsent() -> None:
+    ledger, stop = Ledger(), Stop()
+    consumer = _Consumer(ledger)
+    worker = Worker("test", consumer, ledger, stop, most=2, linger=0)
+    worker.put(_numbered(0, 2))
+    consumer.busy.wait()
+    worker.put(_numbered(2, 5))
+    stop.ask()
+    worker.finish()
+    assert ledger.totals() == {("test", Outcome.UNSENT): 7}
+
+
+def test_sessions_that_trickle_in_wait_for_each_other() -> None:
+    ledger, stop = Ledger(), Stop()
+    consumer = _Consumer(ledger)
+    consumer.may_go_on.set()
+    worker = Worker("test", consumer, ledger, stop, most=3, linger=3600)
+    for number in range(3):
+        worker.put(_numbered(number, 1))
+    consumer.busy.wait()
+    stop.ask()
+    worker.finish()
+    assert consumer.got == [[0, 1, 2]]
