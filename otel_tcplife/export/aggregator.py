@@ -79,6 +79,7 @@ class Aggregator:
         now = time.time_ns()
         with self._lock:
             metrics = [*self._histograms(now), *(self._counter(counter, now) for counter in self._counters)]
+            metrics = [metric for metric in metrics if metric.data.data_points]
             if self._preference.delta_histograms:
                 self._reset()
             self._collected = now
@@ -119,9 +120,8 @@ class Aggregator:
                     [{**attributes, **measurement.attributes} for attributes in self._attributes], start, now
                 )
             ]
-            if points:
-                data = filled[0][1].data(points, temporality)
-                metrics.append(Metric(metric.name, metric.brief, metric.unit, data))
+            data = filled[0][1].data(points, temporality)
+            metrics.append(Metric(metric.name, metric.brief, metric.unit, data))
         return metrics
 
     def _counter(self, counter: CounterMetric, now: int) -> Metric:

@@ -16,7 +16,11 @@ class Traffic:
     def open(self) -> tuple[socket.socket, socket.socket]:
         """One session: the client's socket and the server's."""
         client = socket.create_connection(self._listener.getsockname()[:2])
-        return client, self._listener.accept()[0]
+        return client, self.accept()
+
+    def accept(self) -> socket.socket:
+        """The server's socket of a session that another process has opened."""
+        return self._listener.accept()[0]
 
     def sessions(self, count: int) -> int:
         """Open and close so many sessions, one after the other; return how many session ends that makes."""
