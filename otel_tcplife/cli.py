@@ -112,7 +112,7 @@ def _command(arguments: argparse.Namespace) -> int:
     stop, ledger, shown = Stop(), Ledger(), Ledger()
     files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.ask())
+        signal.signal(number, lambda _number, _frame: stop.ask())
     source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes)
     try:
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)

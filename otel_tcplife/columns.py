@@ -46,7 +46,8 @@ class Texts:
 
     def to_list(self) -> list[str | None]:
         """One string for each session, None where unknown."""
-        return [self.texts[code] if code >= 0 else None for code in self.codes.tolist()]
+        codes: list[int] = self.codes.tolist()
+        return [self.texts[code] if code >= 0 else None for code in codes]
 
     def to_text(self) -> list[str]:
         """Each text, empty where unknown."""

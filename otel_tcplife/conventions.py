@@ -1,7 +1,8 @@
-"""The telemetry contract: every event, attribute and metric, its type, unit and meaning, and where its value comes from.
+"""The telemetry contract: every event, attribute and metric, its type, unit and meaning, and where its value is from.
 
-The log encoder, the metric aggregator, the provider route and the tables of README.md are all made from it. Names follow
-the OpenTelemetry semantic conventions where one exists; ours start with `tcplife.`. Durations are seconds, sizes bytes.
+The log encoder, the metric aggregator, the provider route and the tables of README.md are all made from it. Names
+follow the OpenTelemetry semantic conventions where one exists; ours start with `tcplife.`. Durations are seconds,
+sizes bytes.
 """
 
 from __future__ import annotations
@@ -163,7 +164,10 @@ ATTRIBUTES = (
     ),
     Attribute("tcplife.comm", "string", "its name in the kernel, tcplife's COMM", lambda facts: facts.comm),
     Attribute(
-        "process.executable.name", "string", "base name of its executable, up to 63 bytes", lambda facts: facts.executable
+        "process.executable.name",
+        "string",
+        "base name of its executable, up to 63 bytes",
+        lambda facts: facts.executable,
     ),
     Attribute(
         "process.user.id",
@@ -323,7 +327,9 @@ HISTOGRAMS = (
         SIZE_BOUNDS,
         (
             Measurement(lambda facts: facts.number("bytes_sent", facts.closed), {"network.io.direction": "transmit"}),
-            Measurement(lambda facts: facts.number("bytes_received", facts.closed), {"network.io.direction": "receive"}),
+            Measurement(
+                lambda facts: facts.number("bytes_received", facts.closed), {"network.io.direction": "receive"}
+            ),
         ),
     ),
     HistogramMetric(
@@ -363,7 +369,7 @@ METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name i
 CARDINALITY_LIMIT = 2000
 """Attribute sets of a metric, the one that takes what is over included (metrics SDK specification)."""
 
-OVERFLOW = {"otel.metric.overflow": True}
+OVERFLOW: dict[str, str | bool | int | float] = {"otel.metric.overflow": True}
 
 
 @lru_cache(maxsize=1)
@@ -388,7 +394,6 @@ def _address(packed: bytes) -> str:
 
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
 
 
 def _name(raw: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Where the telemetry goes: --otlp-file, the standard OTEL_* variables, and the embedded default when there is neither."""
+"""Where the telemetry goes: --otlp-file, the standard OTEL_* variables, or else the embedded default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The variables that are specific to tcplife, shared by the command and the plugin; all others are standard OTEL_* ones."""
+"""The variables that are specific to tcplife, shared by the command and the plugin; all others are standard."""
 
 OTEL_PYTHON_TCPLIFE_RING_BYTES = "OTEL_PYTHON_TCPLIFE_RING_BYTES"
 """Size of the ring buffer in bytes, a power of two from 4096: about 200 for each session that waits to be read."""

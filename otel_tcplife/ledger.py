@@ -1,4 +1,4 @@
-"""What became of every record after the probe: for each consumer, sessions taken = the sum of the outcomes, at the end."""
+"""What became of every record after the probe: at the end, what a consumer took is the sum of its outcomes."""
 
 from __future__ import annotations
 

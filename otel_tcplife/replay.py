@@ -41,6 +41,9 @@ from otel_tcplife.session import COMM_SIZE, UNKNOWN_TIME, Event, SessionBatch, e
 REASONS_KEPT = 20
 """How many unreadable lines a Summary keeps the reasons of."""
 
+_GIVE_FILE = "give --replay a file that `tcplife -s` has written, or - for standard input"
+_RECORD = "record with `tcplife -s`, and -T to have the times"
+
 _COLUMNS = set(b"TIME,TIME(s),PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS".split(b","))
 _REQUIRED = {b"LADDR", b"LPORT", b"RADDR", b"RPORT", b"MS"}
 _UNKNOWN = b"-"  # written by table.py under TIME, TIME(s) and MS
@@ -162,10 +165,6 @@ def open_recording(path: str, unreadable: Callable[[int, str], object]) -> Repla
             raise
     except OSError as error:
         raise BadUsage(f"cannot read {name}: {error.strerror}", _GIVE_FILE) from error
-
-
-_GIVE_FILE = "give --replay a file that `tcplife -s` has written, or - for standard input"
-_RECORD = "record with `tcplife -s`, and -T to have the times"
 
 
 def _file_chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ The layout is `struct session` of bpf/tcplife.bpf.c, byte for byte: the loader m
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,12 @@ SESSION = np.dtype(
         ("executable", f"S{EXECUTABLE_SIZE}"),
     ]
 )
+
+
+def offset_of(column: str) -> int:
+    """Where a column begins in a row, in bytes."""
+    dtype: Any = SESSION
+    return int(dtype.fields[column][1])
 
 
 def empty(count: int) -> SessionBatch:

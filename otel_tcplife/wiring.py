@@ -97,17 +97,15 @@ def wire(
         aggregator = Aggregator(settings.resource, settings.preference, totals)
         consumers.inline.append(aggregator.add)
         consumers.exporting.append(
-            MetricExport(
-                aggregator.collect, export, settings.interval, stop, say, target=target, give_up=give_up
-            )
+            MetricExport(aggregator.collect, export, settings.interval, stop, say, target=target, give_up=give_up)
         )
 
     if config := settings.logs:
         transport = open_transport(config, USER_AGENT)
         logs(OTLP, Delivery(OTLP, settings.encoder, transport, config, ledger, stop, say), RECORDS_IN_REQUEST)
     if config := settings.metrics:
-        exporter = otlp_metric_exporter(config)
-        metrics(through_exporter(exporter), config.endpoint, exporter.shutdown)
+        otlp = otlp_metric_exporter(config)
+        metrics(through_exporter(otlp), config.endpoint, lambda: otlp.shutdown())
     if files and chosen.logs != (NONE,):
         logs("file", files.write_logs, RECORDS_IN_LINE)
     if files and chosen.metrics != (NONE,):

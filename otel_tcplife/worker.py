@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.session import SessionBatch, empty
 
 QUEUE_RECORDS = 65536
 """Sessions that may wait for one consumer, of about 200 bytes each."""
@@ -135,4 +135,4 @@ class Worker:
                 room -= len(taken[-1])
             self._in_hand = self._most - room
             self._waiting -= self._in_hand
-        return np.concatenate(taken) if taken else np.zeros(0)
+        return np.concatenate(taken) if taken else empty(0)

@@ -102,7 +102,7 @@ class Aggregator:
         if row is None:
             row = min(len(self._attributes), CARDINALITY_LIMIT - 1)
             if row == len(self._attributes):
-                self._attributes.append(_attributes(example) if row < CARDINALITY_LIMIT - 1 else OVERFLOW)
+                self._attributes.append(_attributes(example) if row < CARDINALITY_LIMIT - 1 else {**OVERFLOW})
             if row < CARDINALITY_LIMIT - 1:
                 self._rows[key] = row
         return row

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
@@ -23,7 +24,6 @@ _SCOPE_LOGS = _LOG_RECORDS = 2
 # Field numbers of KeyValue and AnyValue
 _KEY, _VALUE = 1, 2
 _STRING, _INT, _DOUBLE = 1, 3, 4
-
 
 
 # Texts that follow one another are looked up together
@@ -100,5 +100,6 @@ def _any_value(value: object) -> AnyValue:
     if isinstance(value, float):
         return AnyValue(double_value=value)
     if isinstance(value, (list, tuple)):
-        return AnyValue(array_value=ArrayValue(values=[_any_value(item) for item in value]))  # pyright: ignore[reportUnknownVariableType]
+        items = cast("Iterable[object]", value)
+        return AnyValue(array_value=ArrayValue(values=[_any_value(item) for item in items]))
     return AnyValue(string_value=str(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -196,8 +197,6 @@ def _headers(setting: _Setting, protocol: Protocol) -> dict[str, str]:
 def _authorities(setting: _Setting) -> str | None:
     if not setting.value:
         return None
-    import ssl
-
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(setting.value)
     except OSError as error:
@@ -211,8 +210,6 @@ def _client_identity(key: _Setting, certificate: _Setting) -> tuple[str | None, 
             raise key.bad(f"is of no use without {certificate.variable}", f"set {certificate.variable} besides")
         return None, None
     key = key if key.value else certificate
-    import ssl
-
     try:
         # The password keeps OpenSSL from asking for one at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate.value, key.value, password="")

@@ -14,7 +14,6 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from otel_tcplife.export.otlp_config import OtlpConfig
 from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line, reason
@@ -53,9 +52,8 @@ class GrpcTransport:
             self._channel = grpc.insecure_channel(config.endpoint, options, compression)
         else:
             self._channel = grpc.secure_channel(config.endpoint, channel_credentials(config), options, compression)
-        self._export: grpc.UnaryUnaryMultiCallable[bytes, ExportLogsServiceResponse] = self._channel.unary_unary(
-            _METHOD, request_serializer=None, response_deserializer=ExportLogsServiceResponse.FromString
-        )
+        # Bytes both ways: gRPC would write a traceback about an answer that cannot be decoded.
+        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHOD)
         self._metadata = tuple(config.headers.items())
         self._peer = config.endpoint
 
@@ -66,11 +64,9 @@ class GrpcTransport:
         """
         try:
             return accepted(self._export(body, timeout=timeout, metadata=self._metadata))
-        except grpc.RpcError as error:
+        except Exception as error:  # noqa: BLE001 send() promises never to raise
             if isinstance(error, grpc.Call):
                 return _reply(error, self._peer, timeout)
-            return Refused(one_line(f"cannot send to {self._peer}: {error}"))
-        except Exception as error:
             return Refused(one_line(f"cannot send to {self._peer}: {error}"))
 
     def close(self) -> None:
@@ -97,8 +93,8 @@ def _reply(call: grpc.Call, peer: str, timeout: float) -> Reply:
     code = call.code()
     why = _reason(code, call.details() or "", peer, timeout)
     retry_info = _retry_info(call)
-    if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info):
-        after = retry_info.retry_delay.ToTimedelta().total_seconds() if retry_info else 0.0
+    if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info is not None):
+        after = retry_info.retry_delay.seconds + retry_info.retry_delay.nanos / 1e9 if retry_info is not None else 0.0
         return Retry(why, after if after > 0 else None)
     return Refused(why)
 

@@ -24,9 +24,7 @@ class Preference:
 def metric_preference(environ: Mapping[str, str] = os.environ) -> Preference:
     """The preference of the environment (metrics exporters, OTLP). Raise BadUsage for a value that is none."""
     temporality = _choice(environ, _TEMPORALITY, ("cumulative", "delta", "lowmemory"))
-    aggregation = _choice(
-        environ, _AGGREGATION, ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
-    )
+    aggregation = _choice(environ, _AGGREGATION, ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"))
     return Preference(
         delta_histograms=temporality != "cumulative",
         # lowmemory leaves asynchronous counters, which ours are, as they are kept: cumulative

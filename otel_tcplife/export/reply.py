@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 _LONGEST = 200
 
@@ -37,9 +37,15 @@ class Refused:
 Reply: TypeAlias = Accepted | Retry | Refused
 
 
-def accepted(response: ExportLogsServiceResponse) -> Accepted:
-    """The answer of a receiver that succeeded, in full or in part (OTLP specification, "Partial Success")."""
-    partial = response.partial_success
+def accepted(answer: bytes) -> Accepted:
+    """An encoded ExportLogsServiceResponse, of full or partial success (OTLP specification, "Partial Success").
+
+    What cannot be decoded is full success: the status came first, and some receivers answer with JSON or a word.
+    """
+    try:
+        partial = ExportLogsServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return Accepted()
     return Accepted(max(partial.rejected_log_records, 0), one_line(partial.error_message))
 
 

@@ -23,7 +23,8 @@ class Transport(Protocol):
 def open_transport(config: OtlpConfig, user_agent: str) -> Transport:
     """The transport of the configured protocol. It connects when something is sent.
 
-    Each protocol's library is imported only here, since gRPC's and that of HTTP take 17 MB each.
+    Each protocol's library is imported only here: that of HTTP takes 16 MB, that of gRPC 22. Raises BadUsage for an
+    endpoint that the library cannot take.
     """
     if config.protocol == "grpc":
         from otel_tcplife.export.otlp_grpc import GrpcTransport

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -82,10 +81,9 @@ def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
 
 
 def fixed64(values: npt.NDArray[np.uint64] | npt.NDArray[np.float64], prefix: bytes = b"") -> Piece:
-    """Each value as 8 bytes, little-endian, behind the same prefix."""
+    """Each value as 8 bytes, little-endian as all hosts here are, behind the same prefix."""
     data = _behind(prefix, len(values), 8)
-    little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    data[:, len(prefix) :] = little_endian.view(np.uint8).reshape(len(values), 8)
+    data[:, len(prefix) :] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8)
     return Piece(data, np.full(len(values), data.shape[1], np.int32))
 
 
@@ -112,7 +110,9 @@ def text(column: Texts | Numbers) -> Part:
 def prefixed(key: bytes, parts: Iterable[Part]) -> list[Piece]:
     """The parts as a length-delimited field of this key: key, length, content."""
     pieces = _pieces(parts)
-    lengths = np.sum([piece.lengths for piece in pieces], axis=0, dtype=np.uint64)
+    lengths = np.zeros(len(pieces[0].lengths), np.uint64)
+    for piece in pieces:
+        lengths += piece.lengths.astype(np.uint64)
     return [varints(lengths, key), *pieces]
 
 
@@ -125,11 +125,11 @@ def join(pieces: Sequence[Piece]) -> bytes:
     for piece, width in zip(pieces, widths):
         start, end = end, end + width
         data[:, start:end] = piece.data
-        lengths = piece.lengths.astype(np.int16)[:, None]
+        lengths: npt.NDArray[np.int16] = piece.lengths.astype(np.int16)[:, None]
         if int(lengths.min(initial=width)) == width:
             counts[:, start:end] = True
         elif piece.at_end:
-            np.greater_equal(_POSITIONS[:width], np.int16(width) - lengths, out=counts[:, start:end])
+            counts[:, start:end] = _POSITIONS[:width] >= width - lengths
         else:
             np.less(_POSITIONS[:width], lengths, out=counts[:, start:end])
     return data[counts].tobytes()
@@ -148,9 +148,14 @@ def _behind(prefix: bytes, count: int, width: int) -> npt.NDArray[np.uint8]:
 def _pieces(parts: Iterable[Part]) -> list[Piece]:
     """The parts as bytes; choices that follow one another become one, as looking bytes up costs the same for more."""
     pieces: list[Piece] = []
-    for is_choice, run in groupby(parts, lambda part: isinstance(part, Choice)):
-        pieces += map(_look_up, _merged(run)) if is_choice else run  # pyright: ignore[reportArgumentType]
-    return pieces
+    choices: list[Choice] = []
+    for part in parts:
+        if isinstance(part, Choice):
+            choices.append(part)
+        else:
+            pieces += [*map(_look_up, _merged(choices)), part]
+            choices = []
+    return [*pieces, *map(_look_up, _merged(choices))]
 
 
 def _merged(choices: Iterable[Choice]) -> Iterable[Choice]:
@@ -163,7 +168,8 @@ def _merged(choices: Iterable[Choice]) -> Iterable[Choice]:
             yield _combined(group)
             group, combinations = [], len(choice.contents) + 1
         group.append(choice)
-    yield _combined(group)
+    if group:
+        yield _combined(group)
 
 
 def _combined(choices: Sequence[Choice]) -> Choice:
@@ -173,10 +179,11 @@ def _combined(choices: Sequence[Choice]) -> Choice:
     for choice in choices:
         keys = keys * (len(choice.contents) + 1) + (choice.codes + 1)
     _, first, codes = np.unique(keys, return_index=True, return_inverse=True)
-    return Choice(
-        codes,
-        [b"".join(choice.contents[choice.codes[row]] for choice in choices if choice.codes[row] >= 0) for row in first],
-    )
+    examples = zip(*(choice.codes[first].tolist() for choice in choices))
+    contents = [
+        b"".join([choice.contents[int(code)] for choice, code in zip(choices, row) if code >= 0]) for row in examples
+    ]
+    return Choice(codes, contents)
 
 
 def _look_up(choice: Choice) -> Piece:

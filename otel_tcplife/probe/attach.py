@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.probe import loader
@@ -76,5 +75,3 @@ def _reason(errors: str) -> str:
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or line.startswith("bpf: ")]
     return (telling or lines[-1:] or ["the loader said nothing"])[0]
-
-

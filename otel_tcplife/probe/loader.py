@@ -16,6 +16,7 @@ import json
 import os
 import socket
 import sys
+from typing import Any
 
 NO_BCC = 3
 
@@ -24,12 +25,12 @@ def main() -> int:
     """Do all of the above."""
     request = json.load(sys.stdin)
     try:
-        from bcc import BPF
+        from bcc import BPF  # pyright: ignore
     except ImportError as error:  # PyPI's unrelated package of that name has no BPF
         print(error, file=sys.stderr)
         return NO_BCC
-    bpf = BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
-    descriptors = [bpf[name.encode()].map_fd for name in request["maps"]]
+    bpf: Any = BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])  # pyright: ignore
+    descriptors: list[int] = [bpf[name.encode()].map_fd for name in request["maps"]]
     # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
     descriptors += [bpf.raw_tracepoint_fds[name.encode()] for name in request["programs"]]
     with socket.socket(fileno=int(sys.argv[1])) as receiver:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.btf import Btf
-from otel_tcplife.session import EXECUTABLE_SIZE, SESSION
+from otel_tcplife.session import EXECUTABLE_SIZE, SESSION, offset_of
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -85,7 +85,7 @@ def _layout_assertions() -> Iterable[str]:
     """That struct session is laid out as the dtype, field by field: the ring is read without any conversion."""
     member = {name: f"{outer}.{name}" for outer, names in _NESTED.items() for name in names}
     for name in SESSION.names or ():
-        offset = SESSION.fields[name][1] if SESSION.fields else 0
+        offset = offset_of(name)
         path = member.get(name, name)
         yield f'_Static_assert(__builtin_offsetof(struct session, {path}) == {offset}, "session.py: {name}");'
     yield f'_Static_assert(sizeof(struct session) == {SESSION.itemsize}, "session.py: itemsize");'

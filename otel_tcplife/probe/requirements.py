@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,9 +32,8 @@ class Check:
 def check_kernel() -> Check:
     """Linux 5.8 or newer, for ring buffers and CAP_BPF."""
     release = os.uname().release
-    numbers = re.match(r"(\d+)\.(\d+)", release)
-    new_enough = bool(numbers) and tuple(int(number) for number in numbers.groups()) >= OLDEST_KERNEL
-    return Check("kernel", new_enough, f"Linux {release}", "run Linux 5.8 or newer")
+    version = tuple(int(number) for number in release.split("-")[0].split(".")[:2])
+    return Check("kernel", version >= OLDEST_KERNEL, f"Linux {release}", "run Linux 5.8 or newer")
 
 
 def check_btf(path: Path = KERNEL_BTF) -> Check:
@@ -50,7 +48,7 @@ def check_btf(path: Path = KERNEL_BTF) -> Check:
 def check_privileges() -> Check:
     """The capabilities that loading a tracing program takes."""
     status = Path("/proc/self/status").read_text()
-    effective = int(re.search(r"^CapEff:\s*(\w+)$", status, re.MULTILINE)[1], 16)  # pyright: ignore[reportOptionalSubscript]
+    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
     held = {bit for bit in (_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF) if effective >> bit & 1}
     ok = _CAP_SYS_ADMIN in held or {_CAP_PERFMON, _CAP_BPF} <= held
     return Check("privileges", ok, f"uid {os.geteuid()}{'' if ok else ', may not load BPF programs'}", RUN_AS_ROOT)

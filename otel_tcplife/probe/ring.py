@@ -27,9 +27,7 @@ class Ring:
     def __init__(self, map_fd: int, size: int) -> None:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
         consumer = mmap.mmap(map_fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        producer = mmap.mmap(
-            map_fd, PAGE_SIZE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE
-        )
+        producer = mmap.mmap(map_fd, PAGE_SIZE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE)
         self._read_to = np.frombuffer(consumer, np.uint64, 1)
         self._written_to = np.frombuffer(producer, np.uint64, 1)
         self._data = np.frombuffer(producer, np.uint8, offset=PAGE_SIZE)
@@ -54,14 +52,14 @@ def take(data: npt.NDArray[np.uint8], at: int, length: int) -> tuple[SessionBatc
     done = 0
     while done < length:
         records = np.ndarray((length - done) // _RECORD.itemsize, _RECORD, data, at + done)
-        lengths = records["length"]
-        alike = _leading((lengths & ~np.uint32(_DISCARDED)) == SESSION.itemsize)
+        lengths: npt.NDArray[np.uint32] = records["length"]
+        alike = _leading(np.equal(lengths & ~np.uint32(_DISCARDED), SESSION.itemsize))
         kept = lengths[:alike] == SESSION.itemsize
         sessions = records["session"][:alike]
         batches.append(sessions if kept.all() else sessions[kept])
         done += alike * _RECORD.itemsize
         if done < length and alike < max(len(records), 1):
-            header = int(data[at + done : at + done + 4].view(np.uint32)[0])
+            header = int.from_bytes(data[at + done : at + done + 4], "little")
             if header & _BUSY:
                 break
             done += _HEADER_SIZE + -(-(header & ~_DISCARDED) // 8) * 8

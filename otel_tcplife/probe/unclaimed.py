@@ -1,4 +1,4 @@
-"""The sessions that wait in the kernel for the task that closes their descriptor, taken from there when that is late."""
+"""The sessions that wait in the kernel for the task that closes their descriptor, taken when that is late."""
 
 from __future__ import annotations
 

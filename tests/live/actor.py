@@ -1,4 +1,4 @@
-"""A process with a name, pid and user of its own that opens, uses and closes sockets step by step, as a test tells it."""
+"""A process with a name, pid and user of its own that uses sockets step by step, as a test tells it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from typing_extensions import Self
 
@@ -65,8 +66,8 @@ class Agent:
             reader.join()
         return code
 
-    def _read(self, stream: object, lines: list[str]) -> None:
-        for line in stream:  # type: ignore[attr-defined]
+    def _read(self, stream: IO[str], lines: list[str]) -> None:
+        for line in stream:
             lines.append(line.rstrip("\n"))
             if ": tracing;" in line:
                 self._traces.set()

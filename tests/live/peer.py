@@ -14,6 +14,10 @@ TCPLIFE = "/usr/sbin/tcplife"
 
 # It wants tracefs, which is then mounted for it alone.
 _START = 'mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; exec "$0" "$@"'
+_COMMAND = [
+    *["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "sh", "-c", _START],
+    *["stdbuf", "-oL", TCPLIFE, "-w"],
+]
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,7 @@ class Peer:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "sh", "-c", _START]
-            + ["stdbuf", "-oL", TCPLIFE, "-w"],
+            _COMMAND,
             stdout=subprocess.PIPE,
             text=True,
         )

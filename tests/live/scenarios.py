@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +91,7 @@ class Session:
         self.sent_by_server += by_server
 
     @contextmanager
-    def ending(self) -> Iterator[None]:
+    def ending(self) -> Generator[None]:
         """Times a step that ends one end or both."""
         with Stopwatch() as stopwatch:
             yield
@@ -221,7 +221,7 @@ def play(family: Family, action: Play) -> list[End]:
             "tcplife.owner.source": "connect" if role == "client" else "close",
             "tcplife.bytes.sent": sent[role == "server"],
             "tcplife.bytes.received": sent[role == "client"],
-            **_identity(family, actor, ports if role == "client" else ports[::-1]),
+            **_identity(family, actor, ports if role == "client" else (ports[1], ports[0])),
             **own,
         }
         absent = {key for key, value in mine.items() if value is None}

@@ -147,9 +147,7 @@ def test_logs_and_metrics_over_mutual_tls(traffic: Traffic, tmp_path: Path, prot
     tls = make_tls(tmp_path)
     with Collector(tmp_path / "out", tls=tls, mutual_tls=True) as collector:
         environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": (
-                collector.grpc_endpoint if protocol == "grpc" else collector.http_endpoint
-            ),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": (collector.grpc_endpoint if protocol == "grpc" else collector.http_endpoint),
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tls.ca),
             "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tls.client_cert),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricsData
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, ExplicitBucketHistogramAggregation
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.conventions import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
@@ -39,9 +39,10 @@ def _histogram_points(data: MetricsData | None) -> dict[tuple[Any, ...], dict[st
     """The data points by metric and attributes, without their times."""
     points: dict[tuple[Any, ...], dict[str, Any]] = {}
     for metric in _metrics(data):
-        if type(metric.data).__name__ == "Sum":
+        kind = type(metric.data).__name__
+        if kind == "Sum":
             continue
-        header = (metric.name, metric.unit, metric.description, type(metric.data), metric.data.aggregation_temporality)
+        header = (metric.name, metric.unit, metric.description, kind, metric.data.aggregation_temporality)
         for point in metric.data.data_points:
             fields = {name: getattr(point, name) for name in ("count", "sum", "min", "max")}
             if hasattr(point, "scale"):
@@ -51,7 +52,7 @@ def _histogram_points(data: MetricsData | None) -> dict[tuple[Any, ...], dict[st
                 fields["positive"] = {point.positive.offset + int(at): counts[at] for at in used}
             else:
                 fields |= {"buckets": list(point.bucket_counts), "bounds": list(point.explicit_bounds)}
-            points[*header, *sorted(point.attributes.items())] = fields
+            points[(*header, *sorted(point.attributes.items()))] = fields
     return points
 
 

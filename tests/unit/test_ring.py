@@ -1,4 +1,4 @@
-"""Reading the ring: at the wrap, with busy and discarded records, records of other programs, and in batches of any size."""
+"""Reading the ring: at the wrap, with busy and discarded records, other records, and in batches of any size."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_takes_the_sessions_in_order_up_to_the_first_that_is_being_written(kinds
 
 def test_the_batch_is_a_copy() -> None:
     """The kernel writes over what has been read."""
-    data = np.frombuffer(_record(_session(7)) * 2, np.uint8).copy()
+    data = np.array(list(_record(_session(7)) * 2), np.uint8)
     batch, read = take(data, 0, len(data))
     data[:] = 0xFF
     assert (batch["closed_at"].tolist(), read) == ([7, 7], len(data))
