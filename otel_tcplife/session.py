@@ -5,6 +5,7 @@ The layout is `struct session` of bpf/tcplife.bpf.c, byte for byte: the loader m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -96,6 +97,11 @@ SESSION = np.dtype(
         ("executable", f"S{EXECUTABLE_SIZE}"),
     ]
 )
+
+
+def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:
+    """A copy of all sessions of the batches, in their order; there may be none."""
+    return np.concatenate(batches) if batches else np.zeros(0, SESSION)
 
 
 def offset_of(column: str) -> int:

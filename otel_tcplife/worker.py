@@ -7,10 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.session import SessionBatch, empty
+from otel_tcplife.session import SessionBatch, concatenated
 
 QUEUE_RECORDS = 65536
 """Sessions that may wait for one consumer, of about 200 bytes each."""
@@ -135,4 +133,4 @@ class Worker:
                 room -= len(taken[-1])
             self._in_hand = self._most - room
             self._waiting -= self._in_hand
-        return np.concatenate(taken) if taken else empty(0)
+        return concatenated(taken)

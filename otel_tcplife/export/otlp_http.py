@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -63,7 +63,7 @@ class HttpTransport:
             (config.client_certificate, config.client_key) if config.client_certificate and config.client_key else None
         )
         # Once, where a session would look into the environment at each request.
-        self._route: dict[str, Any] = requests.Session().merge_environment_settings(
+        self._route: Mapping[str, Any] = requests.Session().merge_environment_settings(
             config.endpoint, {}, True, config.certificate or True, client
         )
         self._proxy = _host_and_port(select_proxy(config.endpoint, self._route["proxies"]) or "")

@@ -23,7 +23,7 @@ class Transport(Protocol):
 def open_transport(config: OtlpConfig, user_agent: str) -> Transport:
     """The transport of the configured protocol. It connects when something is sent.
 
-    Each protocol's library is imported only here: that of HTTP takes 16 MB, that of gRPC 22. Raises BadUsage for an
+    Each protocol's library is imported only here: that of HTTP takes 10 MB, that of gRPC 16. Raises BadUsage for an
     endpoint that the library cannot take.
     """
     if config.protocol == "grpc":

@@ -7,8 +7,6 @@ import re
 import time
 from pathlib import Path
 
-import numpy as np
-
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.attach import attach
@@ -19,7 +17,7 @@ from otel_tcplife.probe.program import program_text
 from otel_tcplife.probe.requirements import BTF_KERNEL, check_kernel, check_privileges
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.unclaimed import take_unclaimed
-from otel_tcplife.session import SESSION, SessionBatch
+from otel_tcplife.session import SessionBatch, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
 """Seconds that a session waits for its process to close the descriptor, before it is reported without an owner."""
@@ -65,7 +63,7 @@ class LiveSource:
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
-            batch = np.concatenate([batch, self._sweep(UNCLAIMED_PATIENCE)])
+            batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])
         if len(batch):
             to_wall_time(batch)
         return batch
@@ -74,7 +72,7 @@ class LiveSource:
         """End tracing and return all sessions not read yet, those still waiting for their owner included."""
         self._attached.detach()
         batch, _ = self._ring.read()
-        batch = np.concatenate([batch, self._sweep(0)])
+        batch = concatenated([batch, self._sweep(0)])
         to_wall_time(batch)
         return batch
 
@@ -102,7 +100,7 @@ class LiveSource:
         taken = take_unclaimed(self._attached.unclaimed, patience)
         if self._wants_owner:
             self._filtered_ownerless += len(taken)
-            return np.zeros(0, SESSION)
+            return empty(0)
         self._ownerless += len(taken)
         return taken
 

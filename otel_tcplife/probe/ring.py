@@ -1,7 +1,8 @@
 """The BPF ring buffer, mapped into this process and read in whole batches, without wake-ups or system calls.
 
-Layout (kernel/bpf/ringbuf.c): a page with the consumer's position, one with the producer's, then the data, mapped
-twice in a row so that a record at the wrap is contiguous. A record is an 8-byte header (length, with a bit for "still
+Layout (kernel/bpf/ringbuf.c): a page with the consumer's position, one with the producer's, then the data twice in a
+row so that a record at the wrap is contiguous; of the second time a page is enough, and resident memory is counted by
+what is mapped. A record is an 8-byte header (length, with a bit for "still
 being written" and one for "discarded") and its data, padded to 8 bytes.
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.probe.program import PAGE_SIZE
-from otel_tcplife.session import SESSION, SessionBatch
+from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
@@ -27,7 +28,7 @@ class Ring:
     def __init__(self, map_fd: int, size: int) -> None:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
         consumer = mmap.mmap(map_fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        producer = mmap.mmap(map_fd, PAGE_SIZE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE)
+        producer = mmap.mmap(map_fd, 2 * PAGE_SIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE)
         self._read_to = np.frombuffer(consumer, np.uint64, 1)
         self._written_to = np.frombuffer(producer, np.uint64, 1)
         self._data = np.frombuffer(producer, np.uint8, offset=PAGE_SIZE)
@@ -36,17 +37,25 @@ class Ring:
     def read(self) -> tuple[SessionBatch, float]:
         """All sessions that are complete, oldest first, and how full the ring was (0 to 1)."""
         start, end = int(self._read_to[0]), int(self._written_to[0])
-        batch, read = take(self._data, start % self._size, end - start)
-        # The copy is made before the kernel may write there again.
-        self._read_to[0] = start + read
-        return batch, (end - start) / self._size
+        batches: list[SessionBatch] = []
+        position = start
+        while position < end:
+            at = position % self._size
+            batch, done = take(self._data, at, min(end - position, len(self._data) - at))
+            if not done:
+                break
+            batches.append(batch)
+            position += done
+        # The copies are made before the kernel may write there again
+        self._read_to[0] = position
+        return concatenated(batches), (end - start) / self._size
 
 
 def take(data: npt.NDArray[np.uint8], at: int, length: int) -> tuple[SessionBatch, int]:
     """Copy the sessions out of `length` bytes of records at `at`, up to the first that is still being written.
 
     Return them with the number of bytes that are done with. Discarded records and records of another length than a
-    session's are passed over.
+    session's are passed over; a record that does not end within `length` is left.
     """
     batches: list[SessionBatch] = []
     done = 0
@@ -60,10 +69,11 @@ def take(data: npt.NDArray[np.uint8], at: int, length: int) -> tuple[SessionBatc
         done += alike * _RECORD.itemsize
         if done < length and alike < max(len(records), 1):
             header = int.from_bytes(data[at + done : at + done + 4], "little")
-            if header & _BUSY:
+            size = _HEADER_SIZE + -(-(header & ~_DISCARDED) // 8) * 8
+            if header & _BUSY or done + size > length:
                 break
-            done += _HEADER_SIZE + -(-(header & ~_DISCARDED) // 8) * 8
-    return np.concatenate(batches) if batches else np.zeros(0, SESSION), done
+            done += size
+    return concatenated(batches), done
 
 
 def _leading(flags: npt.NDArray[np.bool_]) -> int:

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from otel_tcplife.session import SESSION, SessionBatch
+from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 _LOOKUP, _DELETE, _NEXT_KEY = 1, 3, 4
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
@@ -39,7 +39,7 @@ def take_unclaimed(map_fd: int, older_than: float) -> SessionBatch:
         found = _element(_LOOKUP, map_fd, key, session.ctypes.data)
         if found and session["closed_at"][0] <= closed_before and _element(_DELETE, map_fd, key):
             taken.append(session)
-    return np.concatenate(taken) if taken else np.zeros(0, SESSION)
+    return concatenated(taken)
 
 
 def _keys(map_fd: int) -> list[ctypes.c_uint64]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from typing_extensions import Self
 
-TCPLIFE = "/usr/sbin/tcplife"
+_TCPLIFE = "/usr/sbin/tcplife"
 
 # It wants tracefs, which is then mounted for it alone.
 _START = 'mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; exec "$0" "$@"'
-_COMMAND = [
+COMMAND = [
     *["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "sh", "-c", _START],
-    *["stdbuf", "-oL", TCPLIFE, "-w"],
+    *["stdbuf", "-oL", _TCPLIFE, "-w"],
 ]
 
 
@@ -38,7 +38,7 @@ class Peer:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            _COMMAND,
+            COMMAND,
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -67,6 +67,16 @@ def test_takes_the_sessions_in_order_up_to_the_first_that_is_being_written(kinds
     assert read == done
 
 
+@given(records=st.integers(1, 40), start=st.integers(0, _RING // 8 - 1).map(lambda word: word * 8))
+def test_what_ends_outside_the_mapped_window_is_left_for_the_next_one(records: int, start: int) -> None:
+    data = np.frombuffer(bytes(start) + b"".join(_record(_session(number)) for number in range(records)), np.uint8)
+    length = len(data) - start
+    for window in (length - 1, length):
+        batch, read = take(data, start, window)
+        assert batch["closed_at"].tolist() == list(range(records - (window < length)))
+        assert read == len(batch) * (8 + SESSION.itemsize)
+
+
 def test_the_batch_is_a_copy() -> None:
     """The kernel writes over what has been read."""
     data = np.array(list(_record(_session(7)) * 2), np.uint8)

@@ -1,0 +1,141 @@
+"""Measures the budgets and prints each with its peer of the same run: median, and the least and the most."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Running, Sink, Subject, ours
+
+_ROUNDS = 5
+_SECONDS = 4.0
+_RATE = 10_000
+"""Sessions a second for the CPU of each: well below what the machine can make, so that nobody loses any."""
+
+
+def main() -> None:
+    """Run all of them."""
+    with tempfile.TemporaryDirectory() as directory:
+        load = Path(directory) / "load"
+        source = Path(__file__).with_name("load.c")
+        subprocess.run(["cc", "-O2", "-pthread", "-o", load, source], check=True)
+        cost(load)
+        lost(load)
+        slowdown(load)
+
+
+def make_sessions(load: Path, threads: int, seconds: float, rate: float) -> tuple[int, float]:
+    """Make sessions on loopback; return how many, and how many a second."""
+    made = subprocess.run([load, str(threads), str(seconds), str(rate)], capture_output=True, text=True, check=True)
+    sessions, elapsed = made.stdout.split()
+    return int(sessions), int(sessions) / float(elapsed)
+
+
+@contextmanager
+def exporting(name: str, **variables: str) -> Generator[Subject]:
+    """Our agent with a receiver of its own."""
+    with Sink() as sink:
+        yield ours(name, {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})
+
+
+def cost(load: Path) -> None:
+    """CPU for each session end, start and memory."""
+    print(f"CPU of the tracer for each session end ({2 * _RATE} ends/s), its start and its memory")
+    ways = {
+        "logs + metrics over OTLP/HTTP": {},
+        "metrics only": {"OTEL_LOGS_EXPORTER": "none"},
+        "the SDK's own path": {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "otlp_proto_http"},
+    }
+    figures: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(_ROUNDS):
+        for name, variables in ways.items():
+            with exporting(name, **variables) as subject:
+                figures.setdefault(name, []).append(_cost_of(subject, load))
+        figures.setdefault(LIBBPF_TCPLIFE.name, []).append(_cost_of(LIBBPF_TCPLIFE, load))
+    for name, rounds in figures.items():
+        cpu, start, memory = zip(*rounds)
+        row(name, f"CPU {spread(cpu)} us", f"start {spread(start)} s", f"memory {spread(memory)} MB")
+    first, *others = figures
+    for name in others:
+        ratios = [ours[0] / theirs[0] for ours, theirs in zip(figures[first], figures[name])]
+        row(f"CPU of {first} / {name}", spread(ratios))
+
+
+def _cost_of(subject: Subject, load: Path) -> tuple[float, float, float]:
+    with Running(subject) as running:
+        before = running.cpu_seconds()
+        sessions, _ = make_sessions(load, 1, _SECONDS, _RATE)
+        time.sleep(1.5)  # the last of them are exported a second later at most
+        used = running.cpu_seconds() - before
+        return used / (2 * sessions) * 1e6, running.start_seconds, running.resident_megabytes()
+
+
+def lost(load: Path) -> None:
+    """Sessions missing at the highest rate of the machine in the metrics, and at 60,000 ends/s in the logs."""
+    print("sessions missing")
+    with exporting("metrics", OTEL_LOGS_EXPORTER="none") as subject, Running(subject) as running:
+        sessions, rate = make_sessions(load, 2, 10, 0)
+        told = running.stop()
+    row("in the metrics, 10 s at the highest rate", f"{2 * rate:,.0f} ends/s", *_missing(told, 2 * sessions))
+    for way, variables in {
+        "logs": {},
+        "the SDK's logs": {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "none"},
+    }.items():
+        with Sink() as sink:
+            subject = ours(way, {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})
+            with Running(subject) as running:
+                sessions, rate = make_sessions(load, 2, 30, 30_000)
+                told = running.stop()
+        missing = f"{2 * sessions - sink.records:,} of {2 * sessions:,} missing at the receiver"
+        row(f"in {way}, 30 s at up to 60,000 ends/s", f"{2 * rate:,.0f} ends/s", missing, _balance(told))
+
+
+def _missing(told: str, made: int) -> tuple[str, str]:
+    ended = re.search(r"(\d+) submitted", told)
+    counted = int(ended[1]) if ended else 0
+    return f"{max(made - counted, 0):,} of {made:,} missing", _balance(told)
+
+
+def _balance(told: str) -> str:
+    return "; ".join(line.removeprefix("otel-tcplife: ") for line in told.splitlines()[1:])
+
+
+def slowdown(load: Path) -> None:
+    """What is left of the throughput of a connect/close loop on all cores."""
+    print("throughput of a connect/close loop on all cores while traced, against untraced")
+    kept: dict[str, list[float]] = {}
+
+    def measure(subject: Subject) -> None:
+        untraced = make_sessions(load, 2, _SECONDS, 0)[1]
+        with Running(subject):
+            traced = make_sessions(load, 2, _SECONDS, 0)[1]
+        kept.setdefault(subject.name, []).append(traced / untraced)
+
+    for _ in range(_ROUNDS):
+        with exporting("metrics only", OTEL_LOGS_EXPORTER="none") as subject:
+            measure(subject)
+        with exporting("logs + metrics over OTLP/HTTP") as subject:
+            measure(subject)
+        measure(LIBBPF_TCPLIFE)
+    for name, ratios in kept.items():
+        row(name, spread(ratios))
+
+
+def spread(figures: Sequence[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(figures):.2f} ({min(figures):.2f} to {max(figures):.2f})"
+
+
+def row(name: str, *cells: str) -> None:
+    """A line of the report."""
+    print(f"  {name:45} {'   '.join(cells)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
