@@ -11,8 +11,8 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from ipaddress import IPv6Address
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Literal
 
 import numpy as np
@@ -386,10 +386,14 @@ def _addresses(column: npt.NDArray[np.uint8]) -> Texts:
     return encode(np.ascontiguousarray(column).view("V16")[:, 0], _address)
 
 
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
 @lru_cache(maxsize=4096)
 def _address(packed: bytes) -> str:
-    address = IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    if packed.startswith(_MAPPED):
+        return inet_ntop(AF_INET, packed[12:])
+    return inet_ntop(AF_INET6, packed)
 
 
 def _host(address: str) -> str:

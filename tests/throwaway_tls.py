@@ -23,7 +23,7 @@ def make_tls(directory: Path) -> Tls:
 
     Raises subprocess.CalledProcessError where openssl fails.
     """
-    ca, ca_key = _issue(directory, "ca", ["basicConstraints=critical,CA:TRUE"])
+    ca, ca_key = _issue(directory, "ca", ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"])
     issuer = ["-CA", str(ca), "-CAkey", str(ca_key)]
     server = _issue(directory, "server", ["subjectAltName=IP:127.0.0.1,DNS:localhost"], issuer)
     client = _issue(directory, "client", ["extendedKeyUsage=clientAuth"], issuer)

@@ -18,6 +18,8 @@ RECORDS_IN_REQUEST = 2048
 """About 1.5 MB; the Collector's gRPC receiver takes up to 4 MiB."""
 
 _FIRST_WAIT, _LONGEST_WAIT, _LAST_WAIT = 1.0, 30.0, 0.5
+_LONGEST_ASKED = 300.0
+"""Seconds; a receiver that asks for more is asked again sooner."""
 
 
 class Delivery:
@@ -53,7 +55,7 @@ class Delivery:
                 self._book(len(batch), reply)
                 return
             self._away.began(reply.reason, "retrying")
-            self._wait(max(wait * random.uniform(0.8, 1.2), reply.after or 0))
+            self._wait(max(wait * random.uniform(0.8, 1.2), min(reply.after or 0, _LONGEST_ASKED)))
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _wait(self, seconds: float) -> None:

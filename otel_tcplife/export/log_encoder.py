@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -42,12 +44,13 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""
-        scope_logs = self._scope + encode_records(batch)
-        resource_logs = self._resource + wire.delimited(_SCOPE_LOGS, scope_logs)
-        return wire.delimited(_RESOURCE_LOGS, resource_logs)
+        records = memoryview(encode_records(batch))
+        scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + len(records)) + self._scope
+        resource_logs = self._resource + scope_logs
+        return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + len(records)), resource_logs, records])
 
 
-def encode_records(batch: SessionBatch) -> bytes:
+def encode_records(batch: SessionBatch) -> wire.Matrix:
     """The log_records field of a ScopeLogs message, one for each session."""
     facts = Facts(batch)
     parts = [
@@ -79,17 +82,29 @@ def _attribute(attribute: Attribute, facts: Facts) -> Part:
     column = attribute.column(facts)
     key = wire.delimited(_KEY, attribute.name.encode())
     if isinstance(column, Texts):
-        values = (wire.delimited(_VALUE, wire.delimited(_STRING, text.encode())) for text in column.texts)
-        return Choice(column.codes, [wire.delimited(_ATTRIBUTES, key + value) for value in values])
+        texts = [text.encode() for text in column.texts]
+        return Choice(column.codes, [_before_text(attribute.name, len(text)) + text for text in texts])
     # The length of the KeyValue stands at 1, that of its value before the value's tag: each is below 128, one byte
     before = wire.tag(_ATTRIBUTES, LENGTH_DELIMITED) + b"\0" + key + wire.tag(_VALUE, LENGTH_DELIMITED) + b"\0"
     if attribute.kind == "int":
         number = wire.varints(column.values, before + wire.tag(_INT, VARINT))
     else:
         number = wire.fixed64(column.values, before + wire.tag(_DOUBLE, FIXED64))
-    number.data[:, 1] = number.lengths - 2
-    number.data[:, len(before) - 1] = number.lengths - len(before)
-    return number.where(column.present)
+
+    def write(matrix: wire.Matrix) -> None:
+        number.write(matrix)
+        matrix[:, 1] = number.lengths - 2
+        matrix[:, len(before) - 1] = number.lengths - len(before)
+
+    return replace(number, write=write).where(column.present)
+
+
+@lru_cache(maxsize=4096)
+def _before_text(name: str, length: int) -> bytes:
+    """What stands before a text of this length in a KeyValue of the attributes field."""
+    any_value = wire.before(_STRING, length)
+    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, len(any_value) + length) + any_value
+    return wire.before(_ATTRIBUTES, len(value) + length) + value
 
 
 def _any_value(value: object) -> AnyValue:

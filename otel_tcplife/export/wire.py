@@ -7,8 +7,8 @@ records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +22,24 @@ Lengths = npt.NDArray[np.int32]
 """In bytes; no record is longer than 2 GB."""
 
 
+Matrix = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Piece:
-    """A byte string for each record: the first lengths[row] bytes of data[row], or the last ones."""
+    """A byte string for each record: of the `width` bytes that are written into its row, the first lengths[row], or
+    the last ones.
+    """
 
-    data: npt.NDArray[np.uint8]
+    width: int
     lengths: Lengths
+    write: Callable[[Matrix], None]
+    """Fills a matrix of `width` columns."""
     at_end: bool = False
 
     def where(self, present: Flags) -> Piece:
         """Empty where it is not present."""
-        return self if present.all() else Piece(self.data, np.where(present, self.lengths, 0), self.at_end)
+        return self if present.all() else replace(self, lengths=np.where(present, self.lengths, 0))
 
 
 @dataclass(frozen=True)
@@ -61,43 +68,59 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
+def before(number: int, length: int) -> bytes:
+    """What stands before the content of a string, bytes or message field."""
+    return tag(number, LENGTH_DELIMITED) + varint(length)
+
+
 def delimited(number: int, content: bytes) -> bytes:
     """A string, bytes or message field."""
-    return tag(number, LENGTH_DELIMITED) + varint(len(content)) + content
+    return before(number, len(content)) + content
 
 
 def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
     """Each value as a variable-length integer, behind the same prefix."""
-    widest, start = len(varint(int(values.max(initial=0)))), len(prefix)
-    data = _behind(prefix, len(values), widest)
+    start = len(prefix)
+    sevens = [values]
     lengths = np.full(len(values), start + 1, np.int32)
-    for position in range(widest):
-        data[:, start + position] = values & np.uint64(0x7F)
-        values = values >> np.uint64(7)
-        more = values != 0
-        data[:, start + position] |= more.view(np.uint8) << 7
-        lengths += more
-    return Piece(data, lengths)
+    while (rest := sevens[-1] >> np.uint64(7)).any():
+        lengths += rest != 0
+        sevens.append(rest)
+
+    def write(matrix: Matrix) -> None:
+        matrix[:, :start] = np.frombuffer(prefix, np.uint8)
+        for position, seven in enumerate(sevens):
+            matrix[:, start + position] = seven & np.uint64(0x7F) | (seven > np.uint64(0x7F)).astype(
+                np.uint64
+            ) << np.uint64(7)
+
+    return Piece(start + len(sevens), lengths, write)
 
 
 def fixed64(values: npt.NDArray[np.uint64] | npt.NDArray[np.float64], prefix: bytes = b"") -> Piece:
     """Each value as 8 bytes, little-endian as all hosts here are, behind the same prefix."""
-    data = _behind(prefix, len(values), 8)
-    data[:, len(prefix) :] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8)
-    return Piece(data, np.full(len(values), data.shape[1], np.int32))
+    width = len(prefix) + 8
+
+    def write(matrix: Matrix) -> None:
+        matrix[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+        matrix[:, len(prefix) :] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8)
+
+    return Piece(width, np.full(len(values), width, np.int32), write)
 
 
 def decimals(values: npt.NDArray[np.uint64], digits: int = 1) -> Piece:
     """Each value in decimal, with leading zeros up to so many digits."""
-    widest = max(len(str(int(values.max(initial=0)))), digits)
-    data = np.empty((len(values), widest), np.uint8)
-    lengths = np.ones(len(values), np.int32)
-    for position in reversed(range(widest)):
-        tenth = values // np.uint64(10)
-        data[:, position] = values - tenth * np.uint64(10) + np.uint64(ord("0"))
-        lengths += tenth != 0
-        values = tenth
-    return Piece(data, np.maximum(lengths, digits), at_end=True)
+    tens = [values]
+    lengths = np.full(len(values), 1, np.int32)
+    while (rest := tens[-1] // np.uint64(10)).any() or len(tens) < digits:
+        lengths += rest != 0
+        tens.append(rest)
+
+    def write(matrix: Matrix) -> None:
+        for position, (value, tenth) in enumerate(zip(tens, [*tens[1:], np.zeros_like(values)]), start=1):
+            matrix[:, -position] = value - tenth * np.uint64(10) + np.uint64(ord("0"))
+
+    return Piece(len(tens), np.maximum(lengths, digits), write, at_end=True)
 
 
 def text(column: Texts | Numbers) -> Part:
@@ -116,33 +139,24 @@ def prefixed(key: bytes, parts: Iterable[Part]) -> list[Piece]:
     return [varints(lengths, key), *pieces]
 
 
-def join(pieces: Sequence[Piece]) -> bytes:
+def join(pieces: Sequence[Piece]) -> Matrix:
     """All records, one behind the other, each with its pieces in order."""
-    widths = [piece.data.shape[1] for piece in pieces]
-    data = np.empty((len(pieces[0].lengths), sum(widths)), np.uint8)
-    counts = np.empty(data.shape, np.bool_)
+    shape = len(pieces[0].lengths), sum(piece.width for piece in pieces)
+    data = np.empty(shape, np.uint8)
+    counts = np.ones(shape, np.bool_)
     end = 0
-    for piece, width in zip(pieces, widths):
-        start, end = end, end + width
-        data[:, start:end] = piece.data
-        lengths: npt.NDArray[np.int16] = piece.lengths.astype(np.int16)[:, None]
-        if int(lengths.min(initial=width)) == width:
-            counts[:, start:end] = True
-        elif piece.at_end:
-            counts[:, start:end] = _POSITIONS[:width] >= width - lengths
-        else:
-            np.less(_POSITIONS[:width], lengths, out=counts[:, start:end])
-    return data[counts].tobytes()
+    for piece in pieces:
+        start, end = end, end + piece.width
+        piece.write(data[:, start:end])
+        if int(piece.lengths.min(initial=piece.width)) < piece.width:
+            lengths: npt.NDArray[np.int16] = piece.lengths.astype(np.int16)[:, None]
+            positions = _POSITIONS[: piece.width]
+            counts[:, start:end] = positions >= piece.width - lengths if piece.at_end else positions < lengths
+    return data[counts]
 
 
 _POSITIONS = np.arange(np.iinfo(np.int16).max, dtype=np.int16)
 _MOST_COMBINATIONS = 1 << 10
-
-
-def _behind(prefix: bytes, count: int, width: int) -> npt.NDArray[np.uint8]:
-    data = np.empty((count, len(prefix) + width), np.uint8)
-    data[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-    return data
 
 
 def _pieces(parts: Iterable[Part]) -> list[Piece]:
@@ -191,4 +205,8 @@ def _look_up(choice: Choice) -> Piece:
     lengths = np.array([len(content) for content in contents], np.int32)
     width = max(int(lengths.max()), 1)
     table = np.array(contents, f"S{width}").view(np.uint8).reshape(len(contents), width)
-    return Piece(table[choice.codes], lengths[choice.codes])
+
+    def write(matrix: Matrix) -> None:
+        matrix[:] = table[choice.codes]
+
+    return Piece(width, lengths[choice.codes], write)
