@@ -44,7 +44,7 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""
-        records = memoryview(encode_records(batch))
+        records = encode_records(batch).data
         scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + len(records)) + self._scope
         resource_logs = self._resource + scope_logs
         return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + len(records)), resource_logs, records])

@@ -101,11 +101,6 @@ def otlp_config(signal: Signal, environ: Mapping[str, str] = os.environ) -> Otlp
     )
 
 
-def endpoint_configured(environ: Mapping[str, str]) -> bool:
-    """Whether an OTLP endpoint is named for the logs, for the metrics or for both."""
-    return any(environ.get(f"OTEL_EXPORTER_OTLP_{form}ENDPOINT", "").strip() for form in ("", "LOGS_", "METRICS_"))
-
-
 def _protocol(setting: _Setting) -> Protocol:
     for protocol in _PROTOCOLS:
         if setting.value.lower() in (protocol, ""):

@@ -90,9 +90,8 @@ def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
     def write(matrix: Matrix) -> None:
         matrix[:, :start] = np.frombuffer(prefix, np.uint8)
         for position, seven in enumerate(sevens):
-            matrix[:, start + position] = seven & np.uint64(0x7F) | (seven > np.uint64(0x7F)).astype(
-                np.uint64
-            ) << np.uint64(7)
+            matrix[:, start + position] = seven & np.uint64(0x7F)
+            matrix[:, start + position] |= (seven > 0x7F).view(np.uint8) << 7  # more follow
 
     return Piece(start + len(sevens), lengths, write)
 

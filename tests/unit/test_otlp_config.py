@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.otlp_config import OtlpConfig, Signal, endpoint_configured, otlp_config
+from otel_tcplife.export.otlp_config import OtlpConfig, Signal, otlp_config
 from tests.throwaway_tls import Tls, make_tls
 
 
@@ -295,18 +295,3 @@ def test_bad_headers(text: str, protocol: str) -> None:
 def test_key_of_another_certificate(tls: Tls) -> None:
     with pytest.raises(BadUsage, match=r"cannot be read with OTEL_EXPORTER_OTLP_CLIENT_KEY='.*': key values mismatch"):
         _logs(CLIENT_CERTIFICATE=str(tls.client_cert), CLIENT_KEY=str(tls.server_key))
-
-
-@pytest.mark.parametrize(
-    ("environ", "configured"),
-    [
-        ({}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, True),
-        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://c"}, True),
-        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c"}, True),
-    ],
-)
-def test_endpoint_configured(environ: dict[str, str], configured: bool) -> None:
-    assert endpoint_configured(environ) is configured
