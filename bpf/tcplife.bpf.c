@@ -10,8 +10,11 @@
  */
 
 #define AF_INET 2
+#define AF_INET6 10
 #define IPPROTO_TCP 6
 #define SHUTDOWN_MASK 3	/* include/net/sock.h: both directions */
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
 #define EPIPE 32
 #define ECONNABORTED 103
 #define ECONNRESET 104
@@ -35,7 +38,7 @@ enum {
 /* The values of these enums are those of session.py. */
 enum { SESSION_CLOSED = 1, CONNECT_FAILED };				/* event */
 enum { CLIENT = 1, SERVER };						/* role */
-enum { AT_CONNECT = 1, AT_CLOSE };					/* owner_source */
+enum { AT_CONNECT = 1, AT_CLOSE, ADOPTED };				/* owner_source */
 enum { LOCAL_CLOSE = 1, PEER_CLOSE, LOCAL_RESET, PEER_RESET, TIMED_OUT, OTHER };	/* close_reason */
 
 struct owner {
@@ -64,6 +67,8 @@ struct session {
 	u64 handshake;
 	u64 bytes_sent;
 	u64 bytes_received;
+	u64 cgroup;	/* id of the socket's cgroup (v2), 0 where the kernel has none */
+	u32 netns;	/* inode of the socket's network namespace */
 	u32 uid;
 	u32 rtt_smoothed;
 	u32 rtt_min;
@@ -75,22 +80,29 @@ struct session {
 	u8 role;
 	u8 owner_source;
 	u8 close_reason;
-	u8 reserved;
+	u8 adopted;	/* it was open before tracing began */
+	u8 reserved[4];
 	struct owner owner;
 };
 
 /* What is remembered of a socket while it is open. */
 struct flow {
-	u64 started_at;
+	u64 started_at;	/* 0 where it began before tracing did */
 	u64 established_at;
 	u64 handshake;
+	u8 established;
+	u8 adopted;	/* it was open before tracing began */
 	u8 role;
 	u8 owner_source;
 	u8 first_fin;	/* LOCAL_CLOSE or PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
 	u8 own;		/* an end of a connection of the agent, never reported */
-	u8 reserved[3];
+	u8 reserved;
 	struct owner owner;
+};
+
+struct cgroup_path {
+	char text[CGROUP_PATH_SIZE];
 };
 
 /* The loss balance. probe/counters.py has the same order. */
@@ -100,7 +112,7 @@ enum counter {
 	FILTERED,	/* the filters do not select them */
 	RING_FULL,	/* lost: no room in the ring */
 	MAP_FULL,	/* lost: no room in the map of flows when they began */
-	NOT_FOLLOWED,	/* lost: they began before tracing did */
+	NOT_FOLLOWED,	/* lost: they began before tracing did, and no process had them when it did */
 	OPENED,		/* followed sessions that reached ESTABLISHED */
 	CLOSED,		/* followed sessions that came to an end after that */
 };
@@ -115,6 +127,7 @@ BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
 BPF_HASH(unclaimed, u64, struct session, UNCLAIMED_SIZE);
 /* Sockets that found the map of flows full, so that their end is counted as what it is. */
 BPF_TABLE("lru_hash", u64, u8, overflowed, FLOWS_SIZE);
+BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroup_paths, 4096);
 /* The agent's connections as their other end sees them. */
 BPF_TABLE("lru_hash", struct endpoints, u8, own_connections, 1024);
 BPF_F_TABLE("array", u32, struct counters, counters, CPUS, BPF_F_MMAPABLE);
@@ -161,15 +174,19 @@ static inline void read_executable(u64 task, char *name)
 	bpf_probe_read_kernel_str(name, EXECUTABLE_SIZE, (void *)READ(u64, dentry, DENTRY_d_name + QSTR_name));
 }
 
-/* The process of the running task; its name is the thread group leader's, not this thread's. */
-static inline void read_owner(struct owner *owner)
+/* The process of a task; its name is the thread group leader's, not this thread's. */
+static inline void read_owner_of(u64 task, struct owner *owner)
 {
-	u64 task = bpf_get_current_task();
 	u64 leader = READ(u64, task, TASK_STRUCT_group_leader);
 
-	owner->pid = bpf_get_current_pid_tgid() >> 32;
+	owner->pid = READ(u32, task, TASK_STRUCT_tgid);
 	bpf_probe_read_kernel_str(owner->comm, sizeof(owner->comm), (void *)leader + TASK_STRUCT_comm);
 	read_executable(task, owner->executable);
+}
+
+static inline void read_owner(struct owner *owner)
+{
+	read_owner_of(bpf_get_current_task(), owner);
 }
 
 static inline void read_endpoints(u64 sk, struct endpoints *ends)
@@ -253,7 +270,6 @@ static inline void connect_begins(u64 sk)
 {
 	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT };
 
-	claim(sk);	/* a socket can connect again after its session was reset */
 	flow.started_at = bpf_ktime_get_ns();
 	flow.own = is_agent();
 	read_owner(&flow.owner);
@@ -283,8 +299,9 @@ static inline void established(u64 sk, struct flow *flow)
 	struct endpoints ends = {};
 	u8 yes = 1;
 
+	flow->established = 1;
 	flow->established_at = bpf_ktime_get_ns();
-	flow->handshake = flow->established_at - flow->started_at;
+	flow->handshake = flow->started_at ? flow->established_at - flow->started_at : UNKNOWN_TIME;
 	if (flow->role == SERVER)
 		flow->handshake = server_handshake(sk, flow->handshake);
 	if (flow->role == SERVER || flow->own) {
@@ -328,14 +345,52 @@ static inline u8 close_reason(u8 first_fin, u16 error)
 	return OTHER;
 }
 
+/*
+ * Whether a session whose start was not seen acknowledged a SYN, as a client's does: what bytes_acked has above the
+ * payload that was sent for the first time and is no longer in flight. 2 where packets that were not sent blur it.
+ */
+static inline u64 acked_syn(u64 sk, u64 acked, bool sent_fin)
+{
+	u32 snd_una = READ(u32, sk, TCP_SOCK_snd_una);
+	u32 snd_nxt = READ(u32, sk, TCP_SOCK_snd_nxt);
+	u32 write_seq = READ(u32, sk, TCP_SOCK_write_seq);
+	bool fin_in_flight = sent_fin && snd_nxt == write_seq && snd_una != write_seq;
+	u64 sent = READ(u64, sk, TCP_SOCK_bytes_sent) - READ(u64, sk, TCP_SOCK_bytes_retrans);
+	u64 syn = acked - (sent - ((u32)(snd_nxt - snd_una) - fin_in_flight));
+
+	return syn > 1 ? 2 : syn;
+}
+
 /* Payload only: bytes_acked counts our SYN (a client's) and our FIN, bytes_received the peer's FIN. */
 static inline void read_bytes(u64 sk, const struct flow *flow, struct session *session)
 {
 	bool fin_acked = flow->sent_fin && READ(u32, sk, TCP_SOCK_snd_una) == READ(u32, sk, TCP_SOCK_write_seq);
 	bool fin_received = READ(u64, sk, SOCK_COMMON_skc_flags) & (1ULL << SOCK_DONE);
+	u64 acked = READ(u64, sk, TCP_SOCK_bytes_acked) - fin_acked;
 
-	session->bytes_sent = READ(u64, sk, TCP_SOCK_bytes_acked) - (flow->role == CLIENT) - fin_acked;
+	if (flow->adopted)
+		session->role = acked_syn(sk, acked, flow->sent_fin) == 1 ? CLIENT :
+				acked_syn(sk, acked, flow->sent_fin) == 0 ? SERVER : 0;
+	session->bytes_sent = acked - (session->role == CLIENT);
 	session->bytes_received = READ(u64, sk, TCP_SOCK_bytes_received) - fin_received;
+}
+
+static inline u64 cgroup_id(u64 cgroup)
+{
+	u64 node = cgroup ? READ(u64, cgroup, CGROUP_kn) : 0;
+
+	return node ? READ(u64, node, KERNFS_NODE_id) : 0;
+}
+
+/* Where the socket lives, whoever runs now. */
+static inline void read_place(u64 sk, struct session *session)
+{
+	u64 net = READ(u64, sk, SOCK_COMMON_skc_net);
+
+	session->netns = READ(u32, net, NET_ns + NS_COMMON_inum);
+#ifdef SOCK_CGROUP_DATA_cgroup
+	session->cgroup = cgroup_id(READ(u64, sk, SOCK_sk_cgrp_data + SOCK_CGROUP_DATA_cgroup));
+#endif
 }
 
 static inline void read_health(u64 sk, struct session *session)
@@ -358,15 +413,17 @@ static inline void ended(u64 sk, const struct flow *flow)
 	session.owner = flow->owner;
 	session.uid = READ(u32, sk, SOCK_sk_uid);
 	session.error = READ(u32, sk, SOCK_sk_err);
+	read_place(sk, &session);
 	read_endpoints(sk, &session.ends);
 	session.ip_version = ip_version(session.ends.peer_address);
 	if (!selected(&session)) {
 		count(FILTERED);
 		return;
 	}
-	if (flow->established_at) {
+	if (flow->established) {
 		session.event = SESSION_CLOSED;
-		session.duration = session.closed_at - flow->established_at;
+		session.adopted = flow->adopted;
+		session.duration = flow->adopted ? UNKNOWN_TIME : session.closed_at - flow->established_at;
 		session.handshake = flow->handshake;
 		session.close_reason = close_reason(flow->first_fin, session.error);
 		read_bytes(sk, flow, &session);
@@ -374,7 +431,7 @@ static inline void ended(u64 sk, const struct flow *flow)
 	} else {
 		session.event = CONNECT_FAILED;
 		session.duration = UNKNOWN_TIME;
-		session.handshake = session.closed_at - flow->started_at;
+		session.handshake = flow->started_at ? session.closed_at - flow->started_at : UNKNOWN_TIME;
 		session.rtt_smoothed = session.rtt_min = UNKNOWN;
 	}
 	if (!session.owner_source && closing) {	/* within close(2), which sends a reset */
@@ -400,7 +457,7 @@ static inline void flow_ends(u64 sk, const struct flow *flow)
 		forget_own(sk);
 		return;
 	}
-	if (flow->established_at)
+	if (flow->established)
 		count(CLOSED);
 	else if (flow->role == SERVER)
 		return;	/* a handshake that the server gave up is no session */
@@ -470,6 +527,93 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 
 RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 {
-	claim(ctx->args[0]);
+	u64 sk = ctx->args[0];
+
+	claim(sk);
+	flows.delete(&sk);	/* adopted while it was closing */
+	return 0;
+}
+
+/* A container may be gone when its last session is read: its cgroup's path is kept from when it was made. */
+RAW_TRACEPOINT_PROBE(cgroup_mkdir)
+{
+	u64 cgroup = ctx->args[0], id = cgroup_id(cgroup);
+	struct cgroup_path path = {};
+
+	if (READ(int, READ(u64, cgroup, CGROUP_root), CGROUP_ROOT_hierarchy_id) != 0)
+		return 0;	/* of cgroup v1, where sockets are not */
+	bpf_probe_read_kernel_str(path.text, sizeof(path.text), (void *)ctx->args[1]);
+	cgroup_paths.update(&id, &path);
+	return 0;
+}
+
+/* include/linux/bpf.h, kernel/bpf/task_iter.c */
+struct bpf_iter_meta;
+struct bpf_iter__task_file {
+	union { struct bpf_iter_meta *meta; u64 : 64; };
+	union { void *task; u64 : 64; };
+	u32 fd __attribute__((aligned(8)));
+	union { void *file; u64 : 64; };
+};
+
+static inline bool is_inet(u16 family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+static inline bool is_open(int state)
+{
+	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
+	       state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
+}
+
+static inline bool has_sent_fin(int state)
+{
+	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
+}
+
+/* Follow a socket that is open already. Its descriptors may be those of several processes: then its owner is open. */
+static inline void adopt(u64 sk, u64 task)
+{
+	int state = READ(u8, sk, SOCK_COMMON_skc_state);
+	struct flow flow = { .adopted = 1, .established = 1, .owner_source = ADOPTED, .handshake = UNKNOWN_TIME };
+	struct flow *known = flows.lookup(&sk);
+
+	if (known) {
+		if (known->adopted && known->owner.pid != READ(u32, task, TASK_STRUCT_tgid)) {
+			known->owner = (struct owner){};
+			known->owner_source = 0;
+		}
+		return;
+	}
+	read_owner_of(task, &flow.owner);
+	if (state == TCP_SYN_SENT) {
+		flow.adopted = flow.established = 0;
+		flow.role = CLIENT;
+	} else if (!is_open(state)) {
+		return;
+	}
+	flow.sent_fin = has_sent_fin(state);
+	flow.first_fin = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? PEER_CLOSE : flow.sent_fin ? LOCAL_CLOSE : 0;
+	if (flows.insert(&sk, &flow))
+		return;
+	if (flow.established)
+		count(OPENED);
+}
+
+/* Run once when the tracepoints are attached, so that a session is either seen to begin or found here. */
+BPF_ITER(task_file)
+{
+	u64 task = (u64)ctx->task, file = (u64)ctx->file, inode, socket, sk;
+
+	if (!task || !file)
+		return 0;
+	inode = READ(u64, file, FILE_f_inode);
+	if ((READ(u16, inode, INODE_i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	socket = READ(u64, file, FILE_private_data);
+	sk = socket ? READ(u64, socket, SOCKET_sk) : 0;
+	if (sk && is_inet(READ(u16, sk, SOCK_COMMON_skc_family)) && READ(u16, sk, SOCK_sk_protocol) == IPPROTO_TCP)
+		adopt(sk, task);
 	return 0;
 }

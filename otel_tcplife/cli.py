@@ -15,7 +15,7 @@ from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.options import Filters, parse_pid, parse_ports, read_sizes
 from otel_tcplife.probe.live import LiveSource
-from otel_tcplife.replay_source import ReplaySource
+from otel_tcplife.replay.source import ReplaySource
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.source import Source
 from otel_tcplife.table import Table, TableOptions
@@ -41,7 +41,7 @@ _EXAMPLES = """examples:
     otel-tcplife -6        # only trace IPv6 family
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 otel-tcplife --no-table
-    tcplife -s | otel-tcplife --replay -
+    PYTHONUNBUFFERED=1 tcplife -s | otel-tcplife --replay -
 """
 
 

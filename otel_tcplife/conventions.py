@@ -8,6 +8,7 @@ sizes bytes.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.columns import Column, Flags, Numbers, Texts, constant, encode, lookup
+from otel_tcplife.identity import container_of
 from otel_tcplife.session import UNKNOWN, UNKNOWN_TIME, CloseReason, Event, OwnerSource, Role, SessionBatch
 
 SCOPE = "otel_tcplife"
@@ -130,7 +132,7 @@ class Facts:
         return Numbers(values / 1e6, values != UNKNOWN)
 
 
-Kind = Literal["string", "int", "double"]
+Kind = Literal["string", "int", "double", "boolean"]
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ class Attribute:
     kind: Kind
     brief: str
     column: Callable[[Facts], Column]
+
+    def values(self, facts: Facts) -> list[str | int | float | bool | None]:
+        """One Python value for each record, None where it is absent."""
+        values = self.column(facts).to_list()
+        return [None if value is None else bool(value) for value in values] if self.kind == "boolean" else [*values]
 
 
 ATTRIBUTES = (
@@ -178,8 +185,27 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.owner.source",
         "string",
-        "how the owner is known: `connect` (it connected) or `close` (it closed the socket)",
+        "how the owner is known: `connect` (it connected), `close` (it closed the socket), `adopted` (it alone had the "
+        "socket open when tracing began)",
         lambda facts: lookup(facts.batch["owner_source"], _OWNER_SOURCE_TEXTS),
+    ),
+    Attribute(
+        "container.id",
+        "string",
+        "the container that the socket's cgroup (v2) is of",
+        lambda facts: encode(facts.batch["cgroup"], container_of),
+    ),
+    Attribute(
+        "tcplife.netns",
+        "int",
+        "inode of the network namespace, where it is not the agent's own",
+        lambda facts: facts.number("netns", ~np.isin(facts.batch["netns"], (0, own_netns()))),
+    ),
+    Attribute(
+        "tcplife.start_observed",
+        "boolean",
+        "`false` for a session that was open before tracing began, which then has no duration",
+        lambda facts: Numbers(np.zeros(len(facts), np.uint64), facts.batch["adopted"] != 0),
     ),
     Attribute(
         "tcplife.session.duration",
@@ -380,6 +406,12 @@ def ephemeral_ports() -> tuple[int, int]:
     except OSError:
         return 32768, 60999  # the kernel's default
     return int(low), int(high)
+
+
+@lru_cache(maxsize=1)
+def own_netns() -> int:
+    """Inode of this process's network namespace."""
+    return os.stat("/proc/self/ns/net").st_ino
 
 
 def _addresses(column: npt.NDArray[np.uint8]) -> Texts:

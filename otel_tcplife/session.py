@@ -41,6 +41,7 @@ class OwnerSource(IntEnum):
 
     CONNECT = 1
     CLOSE = 2
+    ADOPTED = 3
 
 
 class CloseReason(IntEnum):
@@ -72,6 +73,10 @@ SESSION = np.dtype(
         # payload bytes, acknowledged by the peer and received from it
         ("bytes_sent", np.uint64),
         ("bytes_received", np.uint64),
+        # id of the socket's cgroup (v2), 0 where unknown
+        ("cgroup", np.uint64),
+        # inode of the socket's network namespace, 0 where unknown
+        ("netns", np.uint32),
         ("uid", np.uint32),
         # us
         ("rtt_smoothed", np.uint32),
@@ -90,7 +95,9 @@ SESSION = np.dtype(
         ("role", np.uint8),
         ("owner_source", np.uint8),
         ("close_reason", np.uint8),
-        ("reserved", np.uint8),
+        # 1 for a session that was open before tracing began
+        ("adopted", np.uint8),
+        ("reserved", np.uint8, 4),
         # the owning process (thread group); 0 and empty where unknown
         ("pid", np.uint32),
         ("comm", f"S{COMM_SIZE}"),

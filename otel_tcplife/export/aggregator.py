@@ -153,5 +153,5 @@ class Aggregator:
 
 def _attributes(example: SessionBatch) -> dict[str, AttributeValue]:
     facts = Facts(example)
-    values = {attribute.name: attribute.column(facts).to_list()[0] for attribute in METRIC_ATTRIBUTES}
+    values = {attribute.name: attribute.values(facts)[0] for attribute in METRIC_ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}

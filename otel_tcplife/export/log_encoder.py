@@ -25,7 +25,7 @@ _RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
 _SCOPE_LOGS = _LOG_RECORDS = 2
 # Field numbers of KeyValue and AnyValue
 _KEY, _VALUE = 1, 2
-_STRING, _INT, _DOUBLE = 1, 3, 4
+_STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
 
 
 # Texts that follow one another are looked up together
@@ -86,10 +86,10 @@ def _attribute(attribute: Attribute, facts: Facts) -> Part:
         return Choice(column.codes, [_before_text(attribute.name, len(text)) + text for text in texts])
     # The length of the KeyValue stands at 1, that of its value before the value's tag: each is below 128, one byte
     before = wire.tag(_ATTRIBUTES, LENGTH_DELIMITED) + b"\0" + key + wire.tag(_VALUE, LENGTH_DELIMITED) + b"\0"
-    if attribute.kind == "int":
-        number = wire.varints(column.values, before + wire.tag(_INT, VARINT))
-    else:
+    if attribute.kind == "double":
         number = wire.fixed64(column.values, before + wire.tag(_DOUBLE, FIXED64))
+    else:
+        number = wire.varints(column.values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
 
     def write(matrix: wire.Matrix) -> None:
         number.write(matrix)

@@ -48,7 +48,7 @@ def log_records(batch: SessionBatch) -> Iterable[LogRecord]:
     """Each session as a log record of the API."""
     facts = Facts(batch)
     names = [attribute.name for attribute in ATTRIBUTES]
-    rows = zip(*(attribute.column(facts).to_list() for attribute in ATTRIBUTES))
+    rows = zip(*(attribute.values(facts) for attribute in ATTRIBUTES))
     parts = zip(*(column.to_text() for column in conventions.body(facts)))
     columns = zip(
         batch["closed_at"].tolist(),
@@ -92,7 +92,7 @@ class ProviderMetrics:
         """Record each session of the batch."""
         facts = Facts(batch)
         names = [attribute.name for attribute in METRIC_ATTRIBUTES]
-        rows = zip(*(attribute.column(facts).to_list() for attribute in METRIC_ATTRIBUTES))
+        rows = zip(*(attribute.values(facts) for attribute in METRIC_ATTRIBUTES))
         shared = [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
         for histogram, measurements in self._histograms:
             for measurement in measurements:

@@ -13,8 +13,9 @@ from otel_tcplife.probe import loader
 from otel_tcplife.probe.program import bpf_directory
 from otel_tcplife.probe.requirements import INSTALL_BCC, bcc_interpreters
 
-_MAPS = ("ring", "counters", "unclaimed")
-_PROGRAMS = ("inet_sock_set_state", "tcp_destroy_sock")
+_MAPS = ("ring", "counters", "unclaimed", "cgroup_paths")
+_MOST_LINKS = 16
+_SCAN = "bpf_iter__task_file"
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Attached:
     ring: int
     counters: int
     unclaimed: int
+    cgroup_paths: int
     links: list[int]
 
     def detach(self) -> None:
@@ -34,7 +36,7 @@ class Attached:
     def close(self) -> None:
         """End tracing and give the maps up."""
         self.detach()
-        for descriptor in (self.ring, self.counters, self.unclaimed):
+        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths):
             os.close(descriptor)
 
 
@@ -53,7 +55,7 @@ def _attach_with(interpreter: str, program: str) -> Attached | None:
     with ours, loaders:
         done = subprocess.run(
             [interpreter, "-I", loader.__file__, str(loaders.fileno())],
-            input=json.dumps({"text": program, "maps": _MAPS, "programs": _PROGRAMS}),
+            input=json.dumps({"text": program, "maps": _MAPS, "scan": _SCAN}),
             env={**os.environ, "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim")},
             pass_fds=[loaders.fileno()],
             capture_output=True,
@@ -65,7 +67,7 @@ def _attach_with(interpreter: str, program: str) -> Attached | None:
             return None
         if done.returncode:
             raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(_MAPS) + len(_PROGRAMS))
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(_MAPS) + _MOST_LINKS)
     maps, links = descriptors[: len(_MAPS)], descriptors[len(_MAPS) :]
     return Attached(*maps, links=links)
 

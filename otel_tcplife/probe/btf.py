@@ -66,6 +66,14 @@ class Btf:
                 found[name, member] = offset // 8
         return found
 
+    def has(self, struct: str, member: str) -> bool:
+        """Whether there is such a struct member."""
+        try:
+            self.offsets({struct: [member]})
+        except BtfError:
+            return False
+        return True
+
     def enumerator(self, enum: str, name: str) -> int:
         """Value of one enumerator. Raise BtfError, naming it, if it is not there."""
         enum_at, name_at = self._string_offset(enum), self._string_offset(name)

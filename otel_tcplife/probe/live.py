@@ -11,6 +11,7 @@ from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.attach import attach
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
+from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import to_wall_time
 from otel_tcplife.probe.counters import Counter, Counters
 from otel_tcplife.probe.program import program_text
@@ -46,6 +47,7 @@ class LiveSource:
         self._attached = attach(program)
         self._ring = Ring(self._attached.ring, sizes.ring_bytes)
         self._counters = Counters(self._attached.counters, cpus)
+        self._cgroups = Cgroups(self._attached.cgroup_paths)
         self._wants_owner = filters.pid is not None
         self._ownerless = 0
         self._filtered_ownerless = 0
@@ -64,17 +66,14 @@ class LiveSource:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])
-        if len(batch):
-            to_wall_time(batch)
-        return batch
+        return self._complete(batch)
 
     def drain(self) -> SessionBatch:
         """End tracing and return all sessions not read yet, those still waiting for their owner included."""
         self._attached.detach()
         batch, _ = self._ring.read()
         batch = concatenated([batch, self._sweep(0)])
-        to_wall_time(batch)
-        return batch
+        return self._complete(batch)
 
     def outcomes(self) -> dict[str, int]:
         """The loss balance since the start: sessions seen to end, by what became of them in the kernel."""
@@ -95,6 +94,13 @@ class LiveSource:
     def close(self) -> None:
         """End tracing and leave nothing in the kernel."""
         self._attached.close()
+
+    def _complete(self, batch: SessionBatch) -> SessionBatch:
+        """Add what user space knows."""
+        if len(batch):
+            to_wall_time(batch)
+            self._cgroups.learn(batch)
+        return batch
 
     def _sweep(self, patience: float) -> SessionBatch:
         taken = take_unclaimed(self._attached.unclaimed, patience)

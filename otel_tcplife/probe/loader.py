@@ -4,14 +4,16 @@ It runs as a short-lived program of its own, under an interpreter that has bcc (
 agent's: distributions install bcc for theirs), so it imports nothing of this project. The program stays attached as
 long as the receiver keeps the link descriptors, and the receiver never has LLVM in its memory.
 
-    loader.py SOCKET_FD < {"text": the C program, "maps": [names], "programs": [tracepoint names]}
+    loader.py SOCKET_FD < {"text": the C program, "maps": [names], "scan": iterator}
 
-sends through the Unix socket one byte with the descriptors of the maps, then of the links, in the order given.
+runs the iterator once all raw tracepoints of the program are attached, then sends through the Unix socket one byte with
+the descriptors of the maps, in the order given, and of the links.
 Exit status: 0 handed over, 3 no bcc here, 1 anything else, with the reason on standard error.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -25,17 +27,35 @@ def main() -> int:
     """Do all of the above."""
     request = json.load(sys.stdin)
     try:
-        from bcc import BPF  # pyright: ignore
-    except ImportError as error:  # PyPI's unrelated package of that name has no BPF
+        bcc: Any = importlib.import_module("bcc")
+        compiler = bcc.BPF
+    except (ImportError, AttributeError) as error:  # PyPI's unrelated package of that name has no BPF
         print(error, file=sys.stderr)
         return NO_BCC
-    bpf: Any = BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])  # pyright: ignore
+    bpf = compiler(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
     descriptors: list[int] = [bpf[name.encode()].map_fd for name in request["maps"]]
     # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
-    descriptors += [bpf.raw_tracepoint_fds[name.encode()] for name in request["programs"]]
+    descriptors += bpf.raw_tracepoint_fds.values()
+    _scan(bcc.lib, bpf.load_func(request["scan"].encode(), compiler.TRACING).fd)
     with socket.socket(fileno=int(sys.argv[1])) as receiver:
         socket.send_fds(receiver, [b"!"], descriptors)
     return 0
+
+
+def _scan(libbcc: Any, program: int) -> None:
+    """Run a BPF iterator once, over all that it iterates."""
+    link = _checked(libbcc.bcc_iter_attach(program, None, 0), "bcc_iter_attach")
+    output = _checked(libbcc.bcc_iter_create(link), "bcc_iter_create")
+    while os.read(output, 4096):
+        pass
+    os.close(output)
+    os.close(link)
+
+
+def _checked(descriptor: int, what: str) -> int:
+    if descriptor < 0:
+        raise OSError(-descriptor, f"{what}: {os.strerror(-descriptor)}")
+    return descriptor
 
 
 if __name__ == "__main__":

@@ -12,9 +12,13 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.btf import Btf
 from otel_tcplife.session import EXECUTABLE_SIZE, SESSION, offset_of
 
+CGROUP_PATH_SIZE = 256
+"""Longer ones are cut; those of Kubernetes have up to 200 bytes."""
+
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 _MEMBER = re.compile(r"\b([A-Z]+(?:_[A-Z]+)*)_([a-z]\w*)\b")
+_OPTIONAL = re.compile(rf"^#ifdef {_MEMBER.pattern}$", re.MULTILINE)
 _NESTED = {
     "ends": ("local_address", "peer_address", "local_port", "peer_port"),
     "owner": ("pid", "comm", "executable"),
@@ -41,6 +45,9 @@ def _offsets(source: str, btf: Btf) -> dict[str, str]:
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for struct, member in _MEMBER.findall(source):
         wanted[struct.lower()].add(member)
+    for struct, member in _OPTIONAL.findall(source):
+        if not btf.has(struct.lower(), member):
+            wanted[struct.lower()].remove(member)
     offsets = btf.offsets(wanted)
     macros = {f"{struct.upper()}_{member}": str(offset) for (struct, member), offset in offsets.items()}
     return {**macros, "SOCK_DONE": str(btf.enumerator("sock_flags", "SOCK_DONE"))}
@@ -54,6 +61,7 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
         "FLOWS_SIZE": str(sizes.flows),
         "UNCLAIMED_SIZE": str(sizes.unclaimed),
         "CPUS": str(cpus),
+        "CGROUP_PATH_SIZE": str(CGROUP_PATH_SIZE),
     }
 
 

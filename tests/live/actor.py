@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,27 @@ _MAIN = Path(__file__).with_name("actor_main.py")
 class Actor:
     """An actor running inside its `with` block; what it is told is done when the call returns."""
 
-    def __init__(self, comm: str, *, uid: int = 0) -> None:
+    def __init__(self, comm: str, *, uid: int = 0, run: Sequence[str] = ()) -> None:
+        """`run` is a command that runs the actor, in some place, as the process that it is itself."""
+        self._run = run
         self.comm = comm
         self.uid = uid
         self.executable = os.path.basename(os.path.realpath("/proc/self/exe"))
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-IS", str(_MAIN), self.comm, str(self.uid)],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                *self._run,
+                sys.executable,
+                "-IS",
+                str(_MAIN),
+                self.comm,
+                str(self.uid),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -15,6 +15,7 @@ from typing import Any
 _PR_SET_NAME = 15
 
 _sockets: dict[str, socket.socket] = {}
+_children: list[tuple[int, int]] = []
 
 
 def ready() -> None:
@@ -72,7 +73,30 @@ def reset(name: str) -> None:
     close(name)
 
 
-_ACTIONS: list[Callable[..., Any]] = [ready, listen, connect, accept, send, receive, shutdown, close, reset]
+def fork() -> int:
+    """Have a child with the same descriptors; return its pid."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    os.close(read)
+    _children.append((child, write))
+    return child
+
+
+def end_child() -> None:
+    """Have the last child exit."""
+    child, pipe = _children.pop()
+    os.close(pipe)
+    os.waitpid(child, 0)
+
+
+_ACTIONS: list[Callable[..., Any]] = [
+    *(ready, listen, connect, accept, send, receive, shutdown, close, reset),
+    *(fork, end_child),
+]
 
 
 def main() -> None:

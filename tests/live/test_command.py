@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.replay import open_recording
+from otel_tcplife.replay.recording import open_recording
 from tests.collectors import Collector, otelcol
 from tests.live.agent import COMMAND, Agent
 from tests.live.traffic import Traffic

@@ -15,8 +15,12 @@ class Traffic:
 
     def open(self) -> tuple[socket.socket, socket.socket]:
         """One session: the client's socket and the server's."""
-        client = socket.create_connection(self._listener.getsockname()[:2])
+        client = self.connect()
         return client, self.accept()
+
+    def connect(self) -> socket.socket:
+        """The client's socket of a session that the server has yet to accept."""
+        return socket.create_connection(self._listener.getsockname()[:2])
 
     def accept(self) -> socket.socket:
         """The server's socket of a session that another process has opened."""

@@ -49,11 +49,13 @@ def _session(draw: st.DrawFn) -> tuple[Any, ...]:
         "role": draw(st.sampled_from([0, *Role])),
         "owner_source": draw(st.sampled_from([0, *OwnerSource])),
         "close_reason": draw(st.sampled_from([0, *CloseReason])),
-        "reserved": 0,
+        "cgroup": 0,
+        "adopted": draw(st.integers(0, 1)),
+        "reserved": np.zeros(4, np.uint8),
         "comm": draw(_name)[:15],
         "executable": draw(_name)[:63],
     }
-    for column in ("uid", "rtt_smoothed", "rtt_min", "retransmits", "pid"):
+    for column in ("uid", "rtt_smoothed", "rtt_min", "retransmits", "pid", "netns"):
         values[column] = draw(_whole(32))
     for column in ("local_port", "peer_port"):
         values[column] = draw(_whole(16))

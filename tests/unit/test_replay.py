@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.replay import REASONS_KEPT, Replay, Summary, open_recording
+from otel_tcplife.replay.recording import REASONS_KEPT, Replay, Summary, open_recording
 from otel_tcplife.session import SESSION, UNKNOWN, UNKNOWN_TIME, Event, SessionBatch, empty
 from otel_tcplife.table import Table, TableOptions
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from otel_tcplife.replay import Replay, open_recording
+from otel_tcplife.replay.recording import open_recording
 from otel_tcplife.say import Say
 from otel_tcplife.session import SessionBatch, empty
 
 _LINES_SAID = 10
+_PAUSE = 0.05
 
 
 class ReplaySource:
-    """Sessions of tcplife CSV; says which lines are unreadable, the first ones each by itself."""
+    """Sessions of tcplife CSV; says which lines are unreadable, the first ones each by itself, then how many."""
+
+    can_wait = True
 
     def __init__(self, path: str, say: Say) -> None:
-        """Open the recording, `-` for standard input. Raise BadUsage where that is none."""
+        """Open the recording, `-` for standard input. Raise BadUsage where that is none, as read() does of a stream."""
         self._say = say
-        self._replay: Replay = open_recording(path, self._unreadable)
-        self.can_wait = True
+        self._replay = open_recording(path, self._unreadable)
+        self._summary = self._replay.summary
         self.pause = 0.0
         self.ended = False
 
@@ -25,23 +28,22 @@ class ReplaySource:
         batch = self._replay.read()
         self.ended = self._replay.ended
         # A stream that has nothing ready is asked again a little later
-        self.pause = 0.0 if len(batch) or self.ended else 0.05
+        self.pause = 0.0 if len(batch) or self.ended else _PAUSE
         return batch
 
     def drain(self) -> SessionBatch:
         """Nothing: what was not read stays in the recording."""
-        unreadable = self._replay.summary.unreadable
-        if unreadable:
-            self._say(f"{unreadable} of {self._replay.summary.lines} lines could not be read")
+        if self._summary.unreadable:
+            self._say(f"{self._summary.unreadable} of {self._summary.lines} lines could not be read")
         return empty(0)
 
     def outcomes(self) -> dict[str, int]:
         """Lines by what became of them."""
-        return {"submitted": self._replay.summary.sessions, "unreadable": self._replay.summary.unreadable}
+        return {"submitted": self._summary.sessions, "unreadable": self._summary.unreadable}
 
     def seen(self) -> int:
         """Lines that should have been sessions."""
-        return self._replay.summary.sessions + self._replay.summary.unreadable
+        return self._summary.sessions + self._summary.unreadable
 
     def active(self) -> int:
         """None is open: they have all ended long since."""
@@ -52,5 +54,5 @@ class ReplaySource:
         self._replay.close()
 
     def _unreadable(self, line: int, reason: str) -> None:
-        if self._replay.summary.unreadable <= _LINES_SAID:
+        if self._summary.unreadable <= _LINES_SAID:
             self._say(f"line {line}: {reason}")

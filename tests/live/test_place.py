@@ -1,0 +1,72 @@
+"""Where a session ran: its container and its network namespace."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.live.actor import Actor
+from tests.live.agent import Agent
+from tests.live.places import cgroup, move, network_namespace
+from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
+from tests.received import ReceivedLog, read_otlp_json_lines
+
+_IDS = {name: digit * 64 for name, digit in (("client", "c"), ("server", "5"))}
+
+
+def _played(session: Session) -> None:
+    session.open()
+    session.exchange(10, 10)
+    session.client.tell("close", "c")
+    assert session.server.tell("receive", "s", 1) == 0
+    session.server.tell("close", "s")
+
+
+def _ends(directory: Path, session: Session) -> dict[str, ReceivedLog]:
+    ports = {session.client_port: "client", session.server_port: "server"}
+    logs = read_otlp_json_lines(directory / "logs.jsonl").logs
+    return {ports[int(log.attributes["network.local.port"])]: log for log in logs if session.client_port in _ports(log)}
+
+
+def _ports(log: ReceivedLog) -> tuple[int, int]:
+    return int(log.attributes["network.local.port"]), int(log.attributes["network.peer.port"])
+
+
+@pytest.mark.parametrize("made", ["before tracing", "while tracing"])
+def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) -> None:
+    paths = f"tcplife-test/docker-{_IDS['client']}.scope", f"tcplife-test/cri-containerd-{_IDS['server']}.scope"
+    agent = Agent(["--otlp-file", str(tmp_path), "--no-table"])
+    with ExitStack() as tracing:
+        if made == "while tracing":
+            tracing.enter_context(agent)
+        with cgroup(paths[0]) as of_client, cgroup(paths[1]) as of_server:
+            if made == "before tracing":
+                tracing.enter_context(agent)
+            with Actor(CLIENT) as client, Actor(SERVER) as server:
+                move(client.pid, of_client)
+                move(server.pid, of_server)
+                session = Session(FAMILIES[0], client, server)
+                _played(session)
+    ends = _ends(tmp_path, session)
+    assert {end: log.attributes.get("container.id") for end, log in ends.items()} == _IDS
+
+
+def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
+    with Agent(["--otlp-file", str(tmp_path), "--no-table"]), Actor(CLIENT) as client, Actor(SERVER) as server:
+        session = Session(FAMILIES[0], client, server)
+        _played(session)
+    for log in _ends(tmp_path, session).values():
+        assert not {"container.id", "tcplife.netns"} & log.attributes.keys()
+
+
+def test_the_network_namespace_is_that_of_the_socket(tmp_path: Path) -> None:
+    with network_namespace() as (name, inode), Agent(["--otlp-file", str(tmp_path), "--no-table"]):
+        run = ["ip", "netns", "exec", name]
+        with Actor(CLIENT, run=run) as client, Actor(SERVER, run=run) as server:
+            session = Session(FAMILIES[0], client, server)
+            _played(session)
+    ends = _ends(tmp_path, session)
+    assert {end: log.attributes.get("tcplife.netns") for end, log in ends.items()} == {"client": inode, "server": inode}
+    assert ends["client"].attributes["process.pid"] == client.pid

@@ -1,0 +1,56 @@
+"""The container on the path of a cgroup, as each runtime makes such paths."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_tcplife.identity import container_id
+
+_ID = "5f9b7a3c" * 8
+_OTHER = "0123abcd" * 8
+_POD = "kubepods-burstable-pod8a1f6d8e_6c7e_4f5c_9d0d_d3a2e5b8c111.slice"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/docker/{_ID}",  # Docker, cgroupfs
+        f"/system.slice/docker-{_ID}.scope",  # Docker, systemd
+        f"/docker/{_ID}/system.slice/nginx.service",  # systemd within a container
+        f"/docker/{_OTHER}/docker/{_ID}",  # Docker within Docker
+        f"/default/{_ID}",  # containerd
+        f"/system.slice/nerdctl-{_ID}.scope",
+        f"/kubepods/burstable/pod8a1f6d8e-6c7e-4f5c-9d0d-d3a2e5b8c111/{_ID}",  # Kubernetes, cgroupfs
+        f"/kubepods.slice/kubepods-burstable.slice/{_POD}/cri-containerd-{_ID}.scope",
+        f"/kubepods.slice/{_POD}/crio-{_ID}.scope",
+        f"/kubepods.slice/{_POD}/docker-{_ID}.scope",
+        f"/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:{_ID}",
+        f"/machine.slice/libpod-{_ID}.scope",  # Podman
+        f"/machine.slice/libpod-{_ID}.scope/container",
+        f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{_ID}.scope/container",
+        f"/libpod_parent/libpod-{_ID}",
+        f"/ecs/8a1f6d8e6c7e4f5c9d0dd3a2e5b8c111/{_ID}",
+    ],
+)
+def test_the_innermost_container(path: str) -> None:
+    assert container_id(path) == _ID
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "",
+        "/system.slice/nginx.service",
+        "/user.slice/user-0.slice/session-1.scope",
+        "/init.scope",
+        f"/machine.slice/libpod-conmon-{_ID}.scope",
+        f"/system.slice/crio-conmon-{_ID}.scope",
+        f"/system.slice/{_ID[:-1]}.scope",
+        f"/system.slice/{_ID}0.scope",
+        f"/system.slice/{_ID.upper()}.scope",
+        f"/kubepods.slice/{_POD}",
+    ],
+)
+def test_outside_of_any(path: str) -> None:
+    assert container_id(path) is None
