@@ -13,6 +13,7 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define SHUTDOWN_MASK 3	/* include/net/sock.h: both directions */
+#define PF_EXITING 0x4	/* include/linux/sched.h */
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define EPIPE 32
@@ -41,10 +42,14 @@ enum { CLIENT = 1, SERVER };						/* role */
 enum { AT_CONNECT = 1, AT_CLOSE, ADOPTED };				/* owner_source */
 enum { LOCAL_CLOSE = 1, PEER_CLOSE, LOCAL_RESET, PEER_RESET, TIMED_OUT, OTHER };	/* close_reason */
 
+struct executable {
+	char name[EXECUTABLE_SIZE];
+};
+
 struct owner {
 	u32 pid;
 	char comm[16];
-	char executable[EXECUTABLE_SIZE];
+	struct executable executable;
 };
 
 /* Both ends of a connection as one of them sees it. Addresses are IPv6, an IPv4 one in its mapped form. */
@@ -127,6 +132,8 @@ BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
 BPF_HASH(unclaimed, u64, struct session, UNCLAIMED_SIZE);
 /* Sockets that found the map of flows full, so that their end is counted as what it is. */
 BPF_TABLE("lru_hash", u64, u8, overflowed, FLOWS_SIZE);
+/* What processes ran that are about to exit. */
+BPF_TABLE("lru_hash", u32, struct executable, exiting, 1024);
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroup_paths, 4096);
 /* The agent's connections as their other end sees them. */
 BPF_TABLE("lru_hash", struct endpoints, u8, own_connections, 1024);
@@ -162,8 +169,8 @@ static inline bool is_agent(void)
 	return id.tgid == AGENT_PID;
 }
 
-/* The base name of the running program; left empty where it is unknown or would have to be cut. */
-static inline void read_executable(u64 task, char *name)
+/* The base name of a task's program; left empty where it is unknown or would have to be cut. */
+static inline void read_executable(u64 task, struct executable *executable)
 {
 	u64 mm = READ(u64, task, TASK_STRUCT_mm);
 	u64 file = mm ? READ(u64, mm, MM_STRUCT_exe_file) : 0;
@@ -171,7 +178,17 @@ static inline void read_executable(u64 task, char *name)
 
 	if (!dentry || READ(u32, dentry, DENTRY_d_name + QSTR_len) >= EXECUTABLE_SIZE)
 		return;
-	bpf_probe_read_kernel_str(name, EXECUTABLE_SIZE, (void *)READ(u64, dentry, DENTRY_d_name + QSTR_name));
+	bpf_probe_read_kernel_str(executable->name, EXECUTABLE_SIZE,
+				  (void *)READ(u64, dentry, DENTRY_d_name + QSTR_name));
+}
+
+/* A task that exits closes its descriptors when its program is no longer known. */
+static inline void recall_executable(u64 task, struct owner *owner)
+{
+	struct executable *kept = exiting.lookup(&owner->pid);
+
+	if (kept && READ(u32, task, TASK_STRUCT_flags) & PF_EXITING)
+		owner->executable = *kept;
 }
 
 /* The process of a task; its name is the thread group leader's, not this thread's. */
@@ -181,7 +198,9 @@ static inline void read_owner_of(u64 task, struct owner *owner)
 
 	owner->pid = READ(u32, task, TASK_STRUCT_tgid);
 	bpf_probe_read_kernel_str(owner->comm, sizeof(owner->comm), (void *)leader + TASK_STRUCT_comm);
-	read_executable(task, owner->executable);
+	read_executable(task, &owner->executable);
+	if (!owner->executable.name[0])
+		recall_executable(task, owner);
 }
 
 static inline void read_owner(struct owner *owner)
@@ -531,6 +550,19 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 
 	claim(sk);
 	flows.delete(&sk);	/* adopted while it was closing */
+	return 0;
+}
+
+/* Since Linux 6.16 this comes before the task gives its memory, and with that its program, up. */
+RAW_TRACEPOINT_PROBE(sched_process_exit)
+{
+	u64 task = ctx->args[0];
+	u32 pid = READ(u32, task, TASK_STRUCT_tgid);
+	struct executable executable = {};
+
+	read_executable(task, &executable);
+	if (executable.name[0])
+		exiting.update(&pid, &executable);
 	return 0;
 }
 

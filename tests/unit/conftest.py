@@ -1,0 +1,93 @@
+"""What more than one file of unit tests asks for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+
+from otel_tcplife.export.transport import Transport, open_transport
+from tests.throwaway_tls import Tls, make_tls
+from tests.unit.otlp_receivers import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GRPC_PROXY", "NO_GRPC_PROXY")
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture
+def no_configuration_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variables that lead telemetry elsewhere."""
+    for name in list(os.environ):
+        if name.upper() in (*_PROXIES, *_AUTHORITIES) or name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """Certificates of an authority."""
+    return make_tls(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def other_tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """Certificates of another one."""
+    return make_tls(tmp_path_factory.mktemp("other_tls"))
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Opens transports that end with the test."""
+    transports: list[Transport] = []
+
+    def open_one(endpoint: str, **options: str) -> Transport:
+        transports.append(open_transport(configured("logs", endpoint, **options), USER_AGENT))
+        return transports[-1]
+
+    yield open_one
+    for transport in transports:
+        transport.close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """An address that refuses connections, for as long as the test takes."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address that takes connections and never reads from them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def http_receiver() -> Iterator[HttpReceiver]:
+    """A receiver over HTTP."""
+    with HttpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def serve_grpc() -> Iterator[Callable[..., GrpcReceiver]]:
+    """Starts receivers over gRPC that end with the test."""
+    receivers: list[GrpcReceiver] = []
+
+    def start(credentials: grpc.ServerCredentials | None = None, **options: int) -> GrpcReceiver:
+        receivers.append(GrpcReceiver(credentials, **options))
+        return receivers[-1]
+
+    yield start
+    for receiver in receivers:
+        receiver.stop()
+
+
+@pytest.fixture
+def grpc_receiver(serve_grpc: Callable[..., GrpcReceiver]) -> GrpcReceiver:
+    """A receiver over gRPC."""
+    return serve_grpc()
