@@ -336,6 +336,11 @@ static inline void established(u64 sk, struct flow *flow)
 		count(OPENED);
 }
 
+static inline bool has_sent_fin(int state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
+}
+
 /* FIN_WAIT1 and LAST_ACK are entered by close(2) or shutdown(2), so the running task has the descriptor. */
 static inline void fin_sent(struct flow *flow, u8 first)
 {
@@ -421,9 +426,8 @@ static inline void read_health(u64 sk, struct session *session)
 	session->retransmits = READ(u32, sk, TCP_SOCK_total_retrans);
 }
 
-static inline void ended(u64 sk, const struct flow *flow)
+static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
 {
-	bool closing = READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
 	struct session session = {};
 
 	session.closed_at = bpf_ktime_get_ns();
@@ -442,7 +446,7 @@ static inline void ended(u64 sk, const struct flow *flow)
 	if (flow->established) {
 		session.event = SESSION_CLOSED;
 		session.adopted = flow->adopted;
-		session.duration = flow->adopted ? UNKNOWN_TIME : session.closed_at - flow->established_at;
+		session.duration = flow->established_at ? session.closed_at - flow->established_at : UNKNOWN_TIME;
 		session.handshake = flow->handshake;
 		session.close_reason = close_reason(flow->first_fin, session.error);
 		read_bytes(sk, flow, &session);
@@ -453,11 +457,7 @@ static inline void ended(u64 sk, const struct flow *flow)
 		session.handshake = flow->started_at ? session.closed_at - flow->started_at : UNKNOWN_TIME;
 		session.rtt_smoothed = session.rtt_min = UNKNOWN;
 	}
-	if (!session.owner_source && closing) {	/* within close(2), which sends a reset */
-		read_owner(&session.owner);
-		session.owner_source = AT_CLOSE;
-	}
-	if (session.owner_source || unclaimed.update(&sk, &session))
+	if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))
 		submit(&session);
 }
 
@@ -470,18 +470,40 @@ static inline void forget_own(u64 sk)
 	own_connections.delete(&ends);
 }
 
-static inline void flow_ends(u64 sk, const struct flow *flow)
+/*
+ * A state change is missed where it comes within this program, in an interrupt: the kernel runs a program once at a time
+ * on each CPU. What is known only from it is then unknown, and nothing else is.
+ */
+static inline void make_up(struct flow *flow, int state)
 {
+	if (!flow->established && state != TCP_SYN_SENT && state != TCP_SYN_RECV) {
+		flow->established = 1;
+		flow->handshake = UNKNOWN_TIME;
+		count(OPENED);
+	}
+	if (!flow->sent_fin && has_sent_fin(state))
+		flow->sent_fin = 1;
+}
+
+static inline void flow_ends(u64 sk, struct flow *flow, int state)
+{
+	bool closing = READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
+
 	if (flow->own) {
 		forget_own(sk);
 		return;
 	}
+	make_up(flow, state);
 	if (flow->established)
 		count(CLOSED);
 	else if (flow->role == SERVER)
 		return;	/* a handshake that the server gave up is no session */
 	count(SEEN);
-	ended(sk, flow);
+	if (!flow->owner_source && closing && !flow->sent_fin) {	/* within close(2), which sends a reset */
+		read_owner(&flow->owner);
+		flow->owner_source = AT_CLOSE;
+	}
+	ended(sk, flow, !flow->sent_fin);
 }
 
 static inline void end_without_flow(u64 sk, int state)
@@ -537,7 +559,7 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 			end_without_flow(sk, old_state);
 			break;
 		}
-		flow_ends(sk, flow);
+		flow_ends(sk, flow, old_state);
 		flows.delete(&sk);
 		break;
 	}
@@ -548,8 +570,13 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 {
 	u64 sk = ctx->args[0];
 
+	struct flow *flow = flows.lookup(&sk);
+
+	if (flow) {	/* its CLOSE was missed */
+		flow_ends(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 : flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
+		flows.delete(&sk);
+	}
 	claim(sk);
-	flows.delete(&sk);	/* adopted while it was closing */
 	return 0;
 }
 
@@ -595,13 +622,7 @@ static inline bool is_inet(u16 family)
 
 static inline bool is_open(int state)
 {
-	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
-	       state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
-}
-
-static inline bool has_sent_fin(int state)
-{
-	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || has_sent_fin(state);
 }
 
 /* Follow a socket that is open already. Its descriptors may be those of several processes: then its owner is open. */
