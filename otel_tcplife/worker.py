@@ -13,7 +13,7 @@ from otel_tcplife.session import SessionBatch, concatenated
 QUEUE_RECORDS = 65536
 """Sessions that may wait for one consumer, of about 200 bytes each."""
 
-STOP_WITHIN = 4.0
+STOP_WITHIN = 3.5
 """Seconds in which everything is drained once a stop is asked."""
 
 Consume = Callable[[SessionBatch], None]
