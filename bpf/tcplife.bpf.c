@@ -37,7 +37,7 @@ enum {
 };
 
 /* The values of these enums are those of session.py. */
-enum { SESSION_CLOSED = 1, CONNECT_FAILED };				/* event */
+enum { SESSION_CLOSED = 1, CONNECT_FAILED, SESSION_PROGRESS };		/* event */
 enum { CLIENT = 1, SERVER };						/* role */
 enum { AT_CONNECT = 1, AT_CLOSE, ADOPTED };				/* owner_source */
 enum { LOCAL_CLOSE = 1, PEER_CLOSE, LOCAL_RESET, PEER_RESET, TIMED_OUT, OTHER };	/* close_reason */
@@ -94,6 +94,7 @@ struct session {
 struct flow {
 	u64 started_at;	/* 0 where it began before tracing did */
 	u64 established_at;
+	u64 reported_at;	/* when it was last reported, or found open */
 	u64 handshake;
 	u8 established;
 	u8 adopted;	/* it was open before tracing began */
@@ -120,6 +121,7 @@ enum counter {
 	NOT_FOLLOWED,	/* lost: they began before tracing did, and no process had them when it did */
 	OPENED,		/* followed sessions that reached ESTABLISHED */
 	CLOSED,		/* followed sessions that came to an end after that */
+	REPORTED,	/* interim reports in the ring, of sessions that go on */
 };
 
 /* One for each CPU, so wide that CPUs share no cache line, nor a pair fetched together. */
@@ -319,7 +321,7 @@ static inline void established(u64 sk, struct flow *flow)
 	u8 yes = 1;
 
 	flow->established = 1;
-	flow->established_at = bpf_ktime_get_ns();
+	flow->established_at = flow->reported_at = bpf_ktime_get_ns();
 	flow->handshake = flow->started_at ? flow->established_at - flow->started_at : UNKNOWN_TIME;
 	if (flow->role == SERVER)
 		flow->handshake = server_handshake(sk, flow->handshake);
@@ -385,6 +387,15 @@ static inline u64 acked_syn(u64 sk, u64 acked, bool sent_fin)
 	return syn > 1 ? 2 : syn;
 }
 
+static inline u8 role_of_adopted(u64 sk, u64 acked, bool sent_fin)
+{
+	u64 syn = acked_syn(sk, acked, sent_fin);
+
+	if (syn != acked_syn(sk, acked, sent_fin))	/* an interim report does not lock the socket */
+		return 0;
+	return syn == 1 ? CLIENT : syn == 0 ? SERVER : 0;
+}
+
 /* Payload only: bytes_acked counts our SYN (a client's) and our FIN, bytes_received the peer's FIN. */
 static inline void read_bytes(u64 sk, const struct flow *flow, struct session *session)
 {
@@ -393,8 +404,7 @@ static inline void read_bytes(u64 sk, const struct flow *flow, struct session *s
 	u64 acked = READ(u64, sk, TCP_SOCK_bytes_acked) - fin_acked;
 
 	if (flow->adopted)
-		session->role = acked_syn(sk, acked, flow->sent_fin) == 1 ? CLIENT :
-				acked_syn(sk, acked, flow->sent_fin) == 0 ? SERVER : 0;
+		session->role = role_of_adopted(sk, acked, flow->sent_fin);
 	session->bytes_sent = acked - (session->role == CLIENT);
 	session->bytes_received = READ(u64, sk, TCP_SOCK_bytes_received) - fin_received;
 }
@@ -426,38 +436,50 @@ static inline void read_health(u64 sk, struct session *session)
 	session->retransmits = READ(u32, sk, TCP_SOCK_total_retrans);
 }
 
+static inline void read_session(u64 sk, const struct flow *flow, struct session *session)
+{
+	session->adopted = flow->adopted;
+	session->duration = flow->established_at ? session->closed_at - flow->established_at : UNKNOWN_TIME;
+	session->handshake = flow->handshake;
+	read_bytes(sk, flow, session);
+	read_health(sk, session);
+}
+
+static inline void read_failure(const struct flow *flow, struct session *session)
+{
+	session->duration = UNKNOWN_TIME;
+	session->handshake = flow->started_at ? session->closed_at - flow->started_at : UNKNOWN_TIME;
+	session->rtt_smoothed = session->rtt_min = UNKNOWN;
+}
+
+static inline void read_flow(u64 sk, const struct flow *flow, struct session *session)
+{
+	session->closed_at = bpf_ktime_get_ns();
+	session->role = flow->role;
+	session->owner_source = flow->owner_source;
+	session->owner = flow->owner;
+	session->uid = READ(u32, sk, SOCK_sk_uid);
+	session->error = READ(u32, sk, SOCK_sk_err);
+	read_place(sk, session);
+	read_endpoints(sk, &session->ends);
+	session->ip_version = ip_version(session->ends.peer_address);
+	if (flow->established)
+		read_session(sk, flow, session);
+	else
+		read_failure(flow, session);
+}
+
 static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
 {
 	struct session session = {};
 
-	session.closed_at = bpf_ktime_get_ns();
-	session.role = flow->role;
-	session.owner_source = flow->owner_source;
-	session.owner = flow->owner;
-	session.uid = READ(u32, sk, SOCK_sk_uid);
-	session.error = READ(u32, sk, SOCK_sk_err);
-	read_place(sk, &session);
-	read_endpoints(sk, &session.ends);
-	session.ip_version = ip_version(session.ends.peer_address);
-	if (!selected(&session)) {
-		count(FILTERED);
-		return;
-	}
-	if (flow->established) {
-		session.event = SESSION_CLOSED;
-		session.adopted = flow->adopted;
-		session.duration = flow->established_at ? session.closed_at - flow->established_at : UNKNOWN_TIME;
-		session.handshake = flow->handshake;
+	read_flow(sk, flow, &session);
+	session.event = flow->established ? SESSION_CLOSED : CONNECT_FAILED;
+	if (flow->established)
 		session.close_reason = close_reason(flow->first_fin, session.error);
-		read_bytes(sk, flow, &session);
-		read_health(sk, &session);
-	} else {
-		session.event = CONNECT_FAILED;
-		session.duration = UNKNOWN_TIME;
-		session.handshake = flow->started_at ? session.closed_at - flow->started_at : UNKNOWN_TIME;
-		session.rtt_smoothed = session.rtt_min = UNKNOWN;
-	}
-	if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))
+	if (!selected(&session))
+		count(FILTERED);
+	else if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))
 		submit(&session);
 }
 
@@ -625,39 +647,58 @@ static inline bool is_open(int state)
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || has_sent_fin(state);
 }
 
-/* Follow a socket that is open already. Its descriptors may be those of several processes: then its owner is open. */
+/* A session that goes on; it is one of those that end when it does, and counted only then. */
+static inline void report(u64 sk, struct flow *flow)
+{
+	struct session session = {};
+
+	read_flow(sk, flow, &session);
+	session.event = SESSION_PROGRESS;
+	flow->reported_at = session.closed_at;
+	if (selected(&session) && SELECT_PID(session.owner.pid) &&
+	    !ring.ringbuf_output(&session, sizeof(session), BPF_RB_NO_WAKEUP))
+		count(REPORTED);
+}
+
+/* A socket that is followed already. Where several processes have an adopted one, its owner is the one that closes it. */
+static inline void revisit(u64 sk, u64 task, struct flow *flow)
+{
+	if (INTERIM && flow->established && !flow->own && bpf_ktime_get_ns() - flow->reported_at >= INTERIM)
+		report(sk, flow);
+	if (flow->owner_source == ADOPTED && flow->owner.pid != READ(u32, task, TASK_STRUCT_tgid)) {
+		__builtin_memset(&flow->owner, 0, sizeof(flow->owner));
+		flow->owner_source = 0;
+	}
+}
+
+/* Follow a socket that is open already. */
 static inline void adopt(u64 sk, u64 task)
 {
+	struct flow flow = { .owner_source = ADOPTED, .handshake = UNKNOWN_TIME };
 	int state = READ(u8, sk, SOCK_COMMON_skc_state);
-	struct flow flow = { .adopted = 1, .established = 1, .owner_source = ADOPTED, .handshake = UNKNOWN_TIME };
-	struct flow *known = flows.lookup(&sk);
 
-	if (known) {
-		if (known->adopted && known->owner.pid != READ(u32, task, TASK_STRUCT_tgid)) {
-			known->owner = (struct owner){};
-			known->owner_source = 0;
-		}
-		return;
-	}
-	read_owner_of(task, &flow.owner);
-	if (state == TCP_SYN_SENT) {
-		flow.adopted = flow.established = 0;
+	if (state == TCP_SYN_SENT)
 		flow.role = CLIENT;
-	} else if (!is_open(state)) {
+	else if (is_open(state))
+		flow.adopted = flow.established = 1;
+	else
 		return;
-	}
+	read_owner_of(task, &flow.owner);
+	flow.reported_at = bpf_ktime_get_ns();
 	flow.sent_fin = has_sent_fin(state);
 	flow.first_fin = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? PEER_CLOSE : flow.sent_fin ? LOCAL_CLOSE : 0;
-	if (flows.insert(&sk, &flow))
-		return;
-	if (flow.established)
+	if (!flows.insert(&sk, &flow) && flow.established)
 		count(OPENED);
 }
 
-/* Run once when the tracepoints are attached, so that a session is either seen to begin or found here. */
+/*
+ * Run once when the tracepoints are attached, so that a session is either seen to begin or found here; and where there
+ * are interim reports, again and again.
+ */
 BPF_ITER(task_file)
 {
 	u64 task = (u64)ctx->task, file = (u64)ctx->file, inode, socket, sk;
+	struct flow *flow;
 
 	if (!task || !file)
 		return 0;
@@ -666,7 +707,12 @@ BPF_ITER(task_file)
 		return 0;
 	socket = READ(u64, file, FILE_private_data);
 	sk = socket ? READ(u64, socket, SOCKET_sk) : 0;
-	if (sk && is_inet(READ(u16, sk, SOCK_COMMON_skc_family)) && READ(u16, sk, SOCK_sk_protocol) == IPPROTO_TCP)
+	if (!sk || !is_inet(READ(u16, sk, SOCK_COMMON_skc_family)) || READ(u16, sk, SOCK_sk_protocol) != IPPROTO_TCP)
+		return 0;
+	flow = flows.lookup(&sk);
+	if (flow)
+		revisit(sk, task, flow);
+	else
 		adopt(sk, task);
 	return 0;
 }

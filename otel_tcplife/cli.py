@@ -13,10 +13,10 @@ from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.options import Filters, parse_pid, parse_ports, read_sizes
+from otel_tcplife.options import Filters, parse_pid, parse_ports, read_interim, read_sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.replay.source import ReplaySource
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
 from otel_tcplife.table import Table, TableOptions
 from otel_tcplife.version import __version__
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(arguments: argparse.Namespace) -> int:
     filters = _filters(arguments)
     sizes = read_sizes()
+    interim = read_interim()
     chosen = destinations(arguments.otlp_file)
     settings = read_settings(chosen)
     if arguments.check:
@@ -113,7 +114,7 @@ def _command(arguments: argparse.Namespace) -> int:
     files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.ask())
-    source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes)
+    source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes, interim)
     try:
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
         if not arguments.no_table:
@@ -155,7 +156,7 @@ def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
 
     def show(batch: SessionBatch) -> None:
         try:
-            table.rows(batch)
+            table.rows(ended(batch))
         except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
             stop.ask()
             return

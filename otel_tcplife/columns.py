@@ -87,7 +87,7 @@ def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:
     byte; were two ever to collide, the hash is not used.
     """
     if values.dtype.kind in "SV" and values.dtype.itemsize % 8 == 0:
-        words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), -1)
+        words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), values.dtype.itemsize // 8)
         _, first, codes = np.unique(words @ _MULTIPLIERS[: words.shape[1]], return_index=True, return_inverse=True)
         if np.array_equal(words, words[first[codes]]):
             return first, codes

@@ -29,6 +29,7 @@ SCOPE = "otel_tcplife"
 EVENT_NAMES = {
     Event.SESSION_CLOSED: "tcplife.session.closed",
     Event.CONNECT_FAILED: "tcplife.connect.failed",
+    Event.SESSION_PROGRESS: "tcplife.session.progress",
 }
 
 INFO, WARN = (9, "INFO"), (13, "WARN")
@@ -53,9 +54,9 @@ class Facts:
         return len(self.batch)
 
     @cached_property
-    def closed(self) -> Flags:
+    def sessions(self) -> Flags:
         """Which records are sessions, as opposed to connects that failed."""
-        return self.batch["event"] == Event.SESSION_CLOSED
+        return self.batch["event"] != Event.CONNECT_FAILED
 
     @cached_property
     def everywhere(self) -> Flags:
@@ -101,7 +102,7 @@ class Facts:
     def error_number(self) -> npt.NDArray[np.int16]:
         """The errno that the socket ended with; 0 for none, -1 for a connect that failed without one."""
         numbers = self.batch["error"].astype(np.int16)
-        numbers[(numbers == 0) & ~self.closed] = -1
+        numbers[(numbers == 0) & ~self.sessions] = -1
         return numbers
 
     @cached_property
@@ -210,7 +211,7 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.session.duration",
         "double",
-        "seconds from ESTABLISHED to CLOSE; TIME_WAIT is not part of it",
+        "seconds from ESTABLISHED to CLOSE, or to the interim report; TIME_WAIT is not part of it",
         lambda facts: facts.seconds("duration"),
     ),
     Attribute(
@@ -223,13 +224,13 @@ ATTRIBUTES = (
         "tcplife.bytes.sent",
         "int",
         "payload bytes that the peer acknowledged; SYN and FIN are not counted",
-        lambda facts: facts.number("bytes_sent", facts.closed),
+        lambda facts: facts.number("bytes_sent", facts.sessions),
     ),
     Attribute(
         "tcplife.bytes.received",
         "int",
         "payload bytes received in order; the FIN is not counted",
-        lambda facts: facts.number("bytes_received", facts.closed),
+        lambda facts: facts.number("bytes_received", facts.sessions),
     ),
     Attribute(
         "tcplife.retransmits",
@@ -271,9 +272,9 @@ def event_name(facts: Facts) -> Texts:
 
 def body(facts: Facts) -> list[Column]:
     """The readable line of each record, as the columns that follow one another in it; what is absent is left out."""
-    everywhere, closed, owned = facts.everywhere, facts.closed, facts.owned
+    everywhere, sessions, owned = facts.everywhere, facts.sessions, facts.owned
     server = facts.batch["role"] == Role.SERVER
-    elapsed = np.where(closed, facts.batch["duration"], facts.batch["handshake"])
+    elapsed = np.where(sessions, facts.batch["duration"], facts.batch["handshake"])
     timed = elapsed != UNKNOWN_TIME
     microseconds = (elapsed + np.uint64(500)) // np.uint64(1000)
     return [
@@ -288,7 +289,7 @@ def body(facts: Facts) -> list[Column]:
         facts.peer_address.map(_host),
         constant(":", everywhere),
         facts.number("peer_port"),
-        Texts((~closed).astype(np.intp), [" closed", " connect failed"]),
+        lookup(facts.batch["event"], [" closed", " connect failed", " still open"]),
         constant(" with ", facts.error.present),
         facts.error,
         constant(" after ", timed),
@@ -296,11 +297,11 @@ def body(facts: Facts) -> list[Column]:
         constant(".", timed),
         Numbers(microseconds % np.uint64(1000), timed, digits=3),
         constant(" ms", timed),
-        constant(", ", closed),
-        facts.number("bytes_sent", closed),
-        constant(" bytes sent, ", closed),
-        facts.number("bytes_received", closed),
-        constant(" bytes received", closed),
+        constant(", ", sessions),
+        facts.number("bytes_sent", sessions),
+        constant(" bytes sent, ", sessions),
+        facts.number("bytes_received", sessions),
+        constant(" bytes received", sessions),
     ]
 
 
@@ -352,9 +353,9 @@ HISTOGRAMS = (
         "Payload bytes of a session.",
         SIZE_BOUNDS,
         (
-            Measurement(lambda facts: facts.number("bytes_sent", facts.closed), {"network.io.direction": "transmit"}),
+            Measurement(lambda facts: facts.number("bytes_sent", facts.sessions), {"network.io.direction": "transmit"}),
             Measurement(
-                lambda facts: facts.number("bytes_received", facts.closed), {"network.io.direction": "receive"}
+                lambda facts: facts.number("bytes_received", facts.sessions), {"network.io.direction": "receive"}
             ),
         ),
     ),

@@ -6,7 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_MAX_SESSIONS, OTEL_PYTHON_TCPLIFE_RING_BYTES
+from otel_tcplife.environment_variables import (
+    OTEL_PYTHON_TCPLIFE_INTERIM,
+    OTEL_PYTHON_TCPLIFE_MAX_SESSIONS,
+    OTEL_PYTHON_TCPLIFE_RING_BYTES,
+)
 from otel_tcplife.errors import BadUsage
 
 _MOST_RING_BYTES = 1 << 30
@@ -30,9 +34,9 @@ class Sizes:
     ring_bytes: int = 8 << 20
     """A power of two; about 200 bytes for each session that waits to be read."""
     flows: int = 65536
-    """Sessions open at the same time; about 150 bytes of kernel memory each, taken at the start."""
+    """Sessions open at the same time; about 170 bytes of kernel memory each, taken at the start."""
     unclaimed: int = 8192
-    """Sessions reset by the peer whose process has not closed the descriptor yet; about 220 bytes each."""
+    """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
 
 
 def read_sizes(environ: Mapping[str, str] = os.environ) -> Sizes:
@@ -42,6 +46,18 @@ def read_sizes(environ: Mapping[str, str] = os.environ) -> Sizes:
     if ring_bytes & (ring_bytes - 1):
         raise BadUsage(f"{OTEL_PYTHON_TCPLIFE_RING_BYTES}={ring_bytes} is no power of two", "give such as 8388608")
     return Sizes(ring_bytes, _number(environ, OTEL_PYTHON_TCPLIFE_MAX_SESSIONS, Sizes.flows, 1, _MOST_SESSIONS))
+
+
+def read_interim(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds after which a session that goes on is reported, 0 for never. Raise BadUsage where it is no time."""
+    value = environ.get(OTEL_PYTHON_TCPLIFE_INTERIM, "").strip() or "0"
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise BadUsage(f"{OTEL_PYTHON_TCPLIFE_INTERIM}={value!r} is no time", "give a number of seconds, such as 60")
+    return seconds
 
 
 def parse_ports(text: str) -> tuple[int, ...]:

@@ -27,6 +27,8 @@ class Event(IntEnum):
 
     SESSION_CLOSED = 1
     CONNECT_FAILED = 2
+    SESSION_PROGRESS = 3
+    """It goes on: an interim report."""
 
 
 class Role(IntEnum):
@@ -63,7 +65,7 @@ EXECUTABLE_SIZE = 64
 
 SESSION = np.dtype(
     [
-        # Unix ns; CLOCK_MONOTONIC ns in a record that has not passed clock.py yet
+        # the close, or the interim report: Unix ns; CLOCK_MONOTONIC ns in a record that has not passed clock.py yet
         ("closed_at", np.uint64),
         ("observed_at", np.uint64),
         # ns from ESTABLISHED to CLOSE
@@ -104,6 +106,12 @@ SESSION = np.dtype(
         ("executable", f"S{EXECUTABLE_SIZE}"),
     ]
 )
+
+
+def ended(batch: SessionBatch) -> SessionBatch:
+    """The batch without its interim reports."""
+    ends = batch["event"] != Event.SESSION_PROGRESS
+    return batch if ends.all() else batch[ends]
 
 
 def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:

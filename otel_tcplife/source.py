@@ -36,6 +36,10 @@ class Source(Protocol):
         """Sessions seen to end: after drain(), the sum of the outcomes."""
         ...
 
+    def reports(self) -> int:
+        """Interim reports so far, of sessions that had not ended."""
+        ...
+
     def active(self) -> int:
         """Sessions that are open and followed now."""
         ...

@@ -28,8 +28,9 @@ def updated(readme: str) -> str:
 
 
 def _tables() -> Iterable[str]:
-    closed, failed = EVENT_NAMES.values()
-    yield f"Events: `{closed}`, and `{failed}` for a connect that never reached ESTABLISHED."
+    closed, failed, progress = EVENT_NAMES.values()
+    yield f"Events: `{closed}`, `{failed}` for a connect that never reached ESTABLISHED, and, where interim reports are"
+    yield f"asked for, `{progress}`."
     yield ""
     yield from _table(
         ("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in ATTRIBUTES)

@@ -27,7 +27,7 @@ from otel_tcplife.conventions import CARDINALITY_LIMIT, HISTOGRAMS, METRIC_ATTRI
 from otel_tcplife.counts import Totals
 from otel_tcplife.export.histograms import ExplicitBuckets, ExponentialBuckets, Grouping, Rows
 from otel_tcplife.export.preference import Preference
-from otel_tcplife.session import SessionBatch, concatenated
+from otel_tcplife.session import SessionBatch, concatenated, ended
 from otel_tcplife.version import __version__
 
 _KEY = np.dtype(
@@ -72,7 +72,7 @@ class Aggregator:
     def add(self, batch: SessionBatch) -> None:
         """Count each session of the batch, when there are some thousands to be counted together, or in collect()."""
         with self._lock:
-            self._pending.append(batch)
+            self._pending.append(ended(batch))
             if sum(map(len, self._pending)) >= _COUNTED_TOGETHER:
                 self._count()
 

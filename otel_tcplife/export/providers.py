@@ -24,7 +24,7 @@ from otel_tcplife.conventions import ATTRIBUTES, HISTOGRAMS, INFO, METRIC_ATTRIB
 from otel_tcplife.counts import Totals
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.version import __version__
 from otel_tcplife.worker import Stop
 
@@ -90,7 +90,7 @@ class ProviderMetrics:
 
     def __call__(self, batch: SessionBatch) -> None:
         """Record each session of the batch."""
-        facts = Facts(batch)
+        facts = Facts(ended(batch))
         names = [attribute.name for attribute in METRIC_ATTRIBUTES]
         rows = zip(*(attribute.values(facts) for attribute in METRIC_ATTRIBUTES))
         shared = [{name: value for name, value in zip(names, row) if value is not None} for row in rows]

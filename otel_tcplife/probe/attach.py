@@ -26,6 +26,8 @@ class Attached:
     counters: int
     unclaimed: int
     cgroup_paths: int
+    scan: int
+    """The link of the iterator over open sockets."""
     links: list[int]
 
     def detach(self) -> None:
@@ -36,7 +38,7 @@ class Attached:
     def close(self) -> None:
         """End tracing and give the maps up."""
         self.detach()
-        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths):
+        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths, self.scan):
             os.close(descriptor)
 
 
@@ -68,8 +70,8 @@ def _attach_with(interpreter: str, program: str) -> Attached | None:
         if done.returncode:
             raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
         _, descriptors, _, _ = socket.recv_fds(ours, 1, len(_MAPS) + _MOST_LINKS)
-    maps, links = descriptors[: len(_MAPS)], descriptors[len(_MAPS) :]
-    return Attached(*maps, links=links)
+    owned = len(_MAPS) + 1
+    return Attached(*descriptors[:owned], links=descriptors[owned:])
 
 
 def _reason(errors: str) -> str:

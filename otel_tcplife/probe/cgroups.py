@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from otel_tcplife import identity
-from otel_tcplife.probe import maps
+from otel_tcplife.probe import bpf
 from otel_tcplife.probe.program import CGROUP_PATH_SIZE
 from otel_tcplife.session import SessionBatch
 
@@ -27,7 +27,7 @@ class Cgroups:
         """Have identity know all cgroups of the batch."""
         for cgroup in np.unique(batch["cgroup"]).tolist():
             if not identity.knows(cgroup):
-                path = maps.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
+                path = bpf.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
                 identity.learn(cgroup, path.split(b"\0")[0].decode(errors="replace") if path else None)
 
 

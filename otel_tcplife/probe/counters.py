@@ -21,6 +21,7 @@ class Counter(IntEnum):
     NOT_FOLLOWED = 5
     OPENED = 6
     CLOSED = 7
+    REPORTED = 8
 
 
 COUNTERS_OF_A_CPU = 16

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.probe import bpf
 from otel_tcplife.probe.attach import attach
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
@@ -34,17 +35,21 @@ _OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP
 class LiveSource:
     """A running trace of this host's TCP sessions. One thread reads it."""
 
-    def __init__(self, filters: Filters, sizes: Sizes) -> None:
-        """Start tracing. Raise CannotTrace, with the reason and the remedy, where that cannot be."""
+    def __init__(self, filters: Filters, sizes: Sizes, interim: float = 0) -> None:
+        """Start tracing, with interim reports after so many seconds if not 0.
+
+        Raise CannotTrace, with the reason and the remedy, where that cannot be.
+        """
         for check in (check_kernel(), check_privileges()):
             if not check.ok:
                 raise CannotTrace(check.found, check.remedy)
         cpus = possible_cpus()
         try:
-            program = program_text(read_kernel_btf(), filters, sizes, cpus=cpus)
+            program = program_text(read_kernel_btf(), filters, sizes, interim=interim, cpus=cpus)
         except BtfError as error:
             raise CannotTrace(str(error), BTF_KERNEL) from error
         self._attached = attach(program)
+        bpf.run_iterator(self._attached.scan)
         self._ring = Ring(self._attached.ring, sizes.ring_bytes)
         self._counters = Counters(self._attached.counters, cpus)
         self._cgroups = Cgroups(self._attached.cgroup_paths)
@@ -52,6 +57,9 @@ class LiveSource:
         self._ownerless = 0
         self._filtered_ownerless = 0
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
+        # A report comes a quarter late at most
+        self._scan_interval = interim / 4 or float("inf")
+        self._next_scan = time.monotonic() + self._scan_interval
         self.pause = POLL_INTERVAL
         """Seconds to wait before the next read."""
         self.can_wait = False
@@ -60,6 +68,9 @@ class LiveSource:
 
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
+        if time.monotonic() >= self._next_scan:
+            self._next_scan = time.monotonic() + self._scan_interval
+            bpf.run_iterator(self._attached.scan)
         batch, fill = self._ring.read()
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
@@ -85,6 +96,10 @@ class LiveSource:
     def seen(self) -> int:
         """Sessions and connects seen to end: the sum of the outcomes, and those that still wait for their owner."""
         return self._counters.read()[Counter.SEEN]
+
+    def reports(self) -> int:
+        """Interim reports so far."""
+        return self._counters.read()[Counter.REPORTED]
 
     def active(self) -> int:
         """Sessions that are open and followed now."""

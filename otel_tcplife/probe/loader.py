@@ -6,8 +6,8 @@ long as the receiver keeps the link descriptors, and the receiver never has LLVM
 
     loader.py SOCKET_FD < {"text": the C program, "maps": [names], "scan": iterator}
 
-runs the iterator once all raw tracepoints of the program are attached, then sends through the Unix socket one byte with
-the descriptors of the maps, in the order given, and of the links.
+attaches all raw tracepoints of the program, then sends through the Unix socket one byte with
+the descriptors of the maps, in the order given, of the iterator's link, and of those of the tracepoints.
 Exit status: 0 handed over, 3 no bcc here, 1 anything else, with the reason on standard error.
 """
 
@@ -34,22 +34,13 @@ def main() -> int:
         return NO_BCC
     bpf = compiler(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
     descriptors: list[int] = [bpf[name.encode()].map_fd for name in request["maps"]]
+    scan = bpf.load_func(request["scan"].encode(), compiler.TRACING)
+    descriptors.append(_checked(bcc.lib.bcc_iter_attach(scan.fd, None, 0), "bcc_iter_attach"))
     # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
     descriptors += bpf.raw_tracepoint_fds.values()
-    _scan(bcc.lib, bpf.load_func(request["scan"].encode(), compiler.TRACING).fd)
     with socket.socket(fileno=int(sys.argv[1])) as receiver:
         socket.send_fds(receiver, [b"!"], descriptors)
     return 0
-
-
-def _scan(libbcc: Any, program: int) -> None:
-    """Run a BPF iterator once, over all that it iterates."""
-    link = _checked(libbcc.bcc_iter_attach(program, None, 0), "bcc_iter_attach")
-    output = _checked(libbcc.bcc_iter_create(link), "bcc_iter_create")
-    while os.read(output, 4096):
-        pass
-    os.close(output)
-    os.close(link)
 
 
 def _checked(descriptor: int, what: str) -> int:

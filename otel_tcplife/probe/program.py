@@ -32,10 +32,14 @@ def bpf_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
-def program_text(btf: Btf, filters: Filters, sizes: Sizes, *, cpus: int) -> str:
-    """The whole program. Raise BtfError, naming it, if this kernel lacks a struct member that it reads."""
+def program_text(btf: Btf, filters: Filters, sizes: Sizes, *, interim: float, cpus: int) -> str:
+    """The whole program; `interim` in seconds, 0 for no interim reports.
+
+    Raise BtfError, naming it, if this kernel lacks a struct member that the program reads.
+    """
     source = (bpf_directory() / "tcplife.bpf.c").read_text()
     macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters), **_agent()}
+    macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
     defines = [f"#define {name} {value}" for name, value in macros.items()]
     return "\n".join([*defines, '#line 1 "tcplife.bpf.c"', source, *_layout_assertions()])
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from otel_tcplife.probe import maps
+from otel_tcplife.probe import bpf
 from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 
@@ -17,11 +17,11 @@ def take_unclaimed(map_fd: int, older_than: float) -> SessionBatch:
     """
     closed_before = time.monotonic_ns() - int(older_than * 1e9)
     taken: list[SessionBatch] = []
-    for key in list(maps.keys(map_fd)):
-        value = maps.lookup(map_fd, key, SESSION.itemsize)
+    for key in list(bpf.keys(map_fd)):
+        value = bpf.lookup(map_fd, key, SESSION.itemsize)
         if value is None:
             continue
         session = np.frombuffer(value, SESSION)
-        if session["closed_at"][0] <= closed_before and maps.delete(map_fd, key):
+        if session["closed_at"][0] <= closed_before and bpf.delete(map_fd, key):
             taken.append(session)
     return concatenated(taken)

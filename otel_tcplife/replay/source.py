@@ -45,6 +45,10 @@ class ReplaySource:
         """Lines that should have been sessions."""
         return self._summary.sessions + self._summary.unreadable
 
+    def reports(self) -> int:
+        """None: recordings have ends only."""
+        return 0
+
     def active(self) -> int:
         """None is open: they have all ended long since."""
         return 0

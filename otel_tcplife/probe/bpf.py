@@ -1,4 +1,4 @@
-"""BPF maps by bpf(2): look an element up, delete it, go through the keys (all keys here are 64-bit numbers)."""
+"""bpf(2): elements of maps, all of which have 64-bit keys here, and running an iterator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Iterator
 
-_LOOKUP, _DELETE, _NEXT_KEY = 1, 3, 4
+_LOOKUP, _DELETE, _NEXT_KEY, _ITER_CREATE = 1, 3, 4, 33
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +41,17 @@ def keys(map_fd: int) -> Iterator[int]:
     while _element(_NEXT_KEY, map_fd, key, ctypes.addressof(following)):
         key = ctypes.c_uint64(following.value)
         yield key.value
+
+
+def run_iterator(link_fd: int) -> None:
+    """Have an attached iterator program run over all that it iterates."""
+    attribute = (ctypes.c_uint32 * 2)(link_fd, 0)
+    output = _libc.syscall(_SYSCALL, _ITER_CREATE, attribute, ctypes.sizeof(attribute))
+    if output < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    while os.read(output, 4096):
+        pass
+    os.close(output)
 
 
 def _element(command: int, map_fd: int, key: ctypes.c_uint64 | None, value: int = 0) -> bool:
