@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.options import Filters, parse_pid, parse_ports, read_interim, read_sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.replay.source import ReplaySource
+from otel_tcplife.say import Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
 from otel_tcplife.table import Table, TableOptions
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def say(line: str) -> None:
     """A line for the user, apart from the table."""
-    print(f"otel-tcplife: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more, which must end nothing
+        print(f"otel-tcplife: {' '.join(line.splitlines())}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,10 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     family.add_argument("-4", "--ipv4", action="store_true", help="trace IPv4 family only")
     family.add_argument("-6", "--ipv6", action="store_true", help="trace IPv6 family only")
     parser.add_argument(
-        "--otlp-file", metavar="DIR", help="write OTLP JSON Lines to DIR/logs.jsonl and DIR/metrics.jsonl"
+        "--otlp-file",
+        type=_path,
+        metavar="DIR",
+        help="write OTLP JSON Lines to DIR/logs.jsonl and DIR/metrics.jsonl",
     )
     parser.add_argument(
-        "--replay", metavar="FILE", help="take sessions from tcplife CSV (- is standard input) instead of the kernel"
+        "--replay",
+        type=_path,
+        metavar="FILE",
+        help="take sessions from tcplife CSV (- is standard input) instead of the kernel",
     )
     parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
     parser.add_argument("--check", action="store_true", help="say what is there of what is needed, and what is missing")
@@ -111,11 +120,11 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.replay and filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()
-    files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.ask())
     source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes, interim)
     try:
+        files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
         if not arguments.no_table:
             consumers.workers.append(_table(arguments, shown, stop))
@@ -126,6 +135,12 @@ def _command(arguments: argparse.Namespace) -> int:
     finally:
         source.close()
     return STOPPED
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name")
+    return text
 
 
 def _filters(arguments: argparse.Namespace) -> Filters:
@@ -147,19 +162,22 @@ def _parsed(option: str, parse: Callable[[str], Value], text: str | None, defaul
 def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
     """A worker that prints, so that a terminal that stands still holds up nothing else."""
     options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
+    trouble = Trouble(say, "print the table")
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            print(text, end="", flush=True)
+        except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
+            stop.ask()
+        except OSError as error:
+            trouble.began(error.strerror or str(error), "the export goes on")
+        else:
+            trouble.over()
 
     table = Table(options, write)
 
     def show(batch: SessionBatch) -> None:
-        try:
-            table.rows(ended(batch))
-        except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
-            stop.ask()
-            return
+        table.rows(ended(batch))
         shown.count("table", Outcome.EXPORTED, len(batch))
 
     table.header()

@@ -18,15 +18,17 @@ class Destinations:
     logs: tuple[str, ...]
     metrics: tuple[str, ...]
     directory: str | None
-    is_default: bool
-    """Whether the user has named none of them."""
 
 
 def destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
-    """OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER; without them, OTLP where an endpoint is set."""
+    """OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER; without them, OTLP where an endpoint is set.
+
+    Where no signal has anywhere to go, all that are wanted go to files in DEFAULT_DIRECTORY.
+    """
     logs, metrics = _exporters("logs", environ), _exporters("metrics", environ)
-    is_default = not (otlp_file or logs or metrics)
-    return Destinations(logs, metrics, DEFAULT_DIRECTORY if is_default else otlp_file, is_default)
+    wanted = [exporters for exporters in (logs, metrics) if exporters != ("none",)]
+    is_default = otlp_file is None and bool(wanted) and not any(wanted)
+    return Destinations(logs, metrics, DEFAULT_DIRECTORY if is_default else otlp_file)
 
 
 def _exporters(signal: Signal, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from otel_tcplife.errors import BadUsage
 
 _MOST_RING_BYTES = 1 << 30
 _MOST_SESSIONS = 1 << 24
+_SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
+"""Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def read_interim(environ: Mapping[str, str] = os.environ) -> float:
         seconds = float(value)
     except ValueError:
         seconds = -1
-    if not 0 <= seconds < float("inf"):
+    if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
         raise BadUsage(f"{OTEL_PYTHON_TCPLIFE_INTERIM}={value!r} is no time", "give a number of seconds, such as 60")
     return seconds
 
@@ -79,7 +81,8 @@ def _number(environ: Mapping[str, str], variable: str, default: int, least: int,
 
 
 def _parse(text: str, what: str, least: int, most: int) -> int:
-    number = text.strip()
-    if not (number.isascii() and number.isdigit() and least <= int(number) <= most):
-        raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")
-    return int(number)
+    # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
+    digits = text.strip().lstrip("0")
+    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
+        return int(digits)
+    raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")

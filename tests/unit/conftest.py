@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,15 @@ def no_configuration_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper() in (*_PROXIES, *_AUTHORITIES) or name.startswith("OTEL_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def signal_handlers_kept() -> Iterator[None]:
+    """For tests that run the command in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,64 @@
+"""Where each signal goes, for every combination of what can be set."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations
+
+import pytest
+
+from otel_tcplife.destinations import DEFAULT_DIRECTORY, Destinations, destinations
+from otel_tcplife.export.otlp_config import Signal
+
+COMMON = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ENDPOINTS = [COMMON, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]
+EXPORTERS = [None, "", "otlp", "none", "console", "otlp,console"]
+
+
+def _expected(signal: Signal, exporter: str | None, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    if exporter:
+        return tuple(exporter.split(","))
+    return ("otlp",) if {COMMON, f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"} & {*endpoints} else ()
+
+
+@pytest.mark.parametrize("logs", EXPORTERS)
+@pytest.mark.parametrize("metrics", EXPORTERS)
+@pytest.mark.parametrize("otlp_file", [None, "dir"])
+def test_all_combinations(logs: str | None, metrics: str | None, otlp_file: str | None) -> None:
+    named = {"OTEL_LOGS_EXPORTER": logs, "OTEL_METRICS_EXPORTER": metrics}
+    exporters = {variable: value for variable, value in named.items() if value is not None}
+    for endpoints in chain.from_iterable(combinations(ENDPOINTS, count) for count in range(len(ENDPOINTS) + 1)):
+        found = destinations(otlp_file, {**exporters, **dict.fromkeys(endpoints, "http://c:4318")})
+        ways = _expected("logs", logs, endpoints), _expected("metrics", metrics, endpoints)
+        assert (found.logs, found.metrics) == ways
+        if otlp_file:
+            assert found.directory == otlp_file
+        elif set(ways) in ({()}, {(), ("none",)}):
+            assert found.directory == DEFAULT_DIRECTORY
+        else:
+            assert found.directory is None
+
+
+def test_the_embedded_default() -> None:
+    assert destinations(None, {}) == Destinations((), (), "./otel-tcplife-data")
+
+
+@pytest.mark.parametrize("variable", ["OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER"])
+def test_one_signal_that_is_not_wanted_leaves_the_other_one_its_default(variable: str) -> None:
+    assert destinations(None, {variable: "none"}).directory == DEFAULT_DIRECTORY
+
+
+def test_nothing_is_wanted() -> None:
+    environ = {"OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", COMMON: "http://c:4318"}
+    assert destinations(None, environ) == Destinations(("none",), ("none",), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "exporters"),
+    [(" otlp , console ,", ("otlp", "console")), ("console,otlp,console", ("console", "otlp")), (" , ", ())],
+)
+def test_lists_of_exporters(text: str, exporters: tuple[str, ...]) -> None:
+    assert destinations(None, {"OTEL_LOGS_EXPORTER": text}).logs == exporters
+
+
+def test_an_endpoint_of_spaces_is_none() -> None:
+    assert destinations(None, {COMMON: " "}) == destinations(None, {})

@@ -1,0 +1,224 @@
+"""Metrics go out at each interval and once more at the end, whatever the exporter does; trouble is said once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.metric_export import Export, MetricExport, export_interval, through_exporter
+from otel_tcplife.worker import Stop
+
+INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+NO_METRICS = MetricsData([])
+GRACE = "otel_tcplife.export.metric_export._GRACE"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 60), ("", 60), (" ", 60), ("60000", 60), (" 100 ", 0.1), ("0.5", 0.0005), ("1e3", 1)],
+)
+def test_interval(text: str | None, seconds: float) -> None:
+    assert export_interval({} if text is None else {INTERVAL: text}) == seconds
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "x", "60s", "nan", "inf", "-inf", "1e400"])
+def test_no_interval(bad: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        export_interval({INTERVAL: bad})
+    assert str(raised.value) == f"{INTERVAL}={bad!r} is no interval; give a number of milliseconds, such as 60000"
+
+
+class StopWith(Stop):
+    """A stop that has so many seconds left, whatever the time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    @property
+    def left(self) -> float:
+        return self._seconds
+
+
+class Exporting:
+    """A MetricExport that calls `export` with the number of the call, from 0; its collecting counts too."""
+
+    def __init__(self, export: Callable[[int], str], interval: float, *, left: float = 1e6) -> None:
+        self.said: list[str] = []
+        self.collected = 0
+        self.exported = 0
+        self.given_up = threading.Event()
+        self._export = export
+        self.metric_export = MetricExport(
+            self._collect,
+            self._send,
+            interval,
+            StopWith(left),
+            self.said.append,
+            target="there",
+            give_up=self.given_up.set,
+        )
+
+    def _collect(self) -> MetricsData:
+        self.collected += 1
+        return NO_METRICS
+
+    def _send(self, data: MetricsData) -> str:
+        assert data is NO_METRICS
+        self.exported += 1
+        return self._export(self.exported - 1)
+
+
+def test_the_last_export_comes_at_the_end() -> None:
+    exporting = Exporting(lambda _: "", 3600)
+    assert exporting.exported == 0
+    exporting.metric_export.finish()
+    assert (exporting.collected, exporting.exported) == (1, 1)
+    assert exporting.said == []
+
+
+def test_an_export_at_each_interval_and_at_the_end() -> None:
+    third = threading.Event()
+
+    def export(number: int) -> str:
+        if number == 2:
+            third.set()
+        return ""
+
+    exporting = Exporting(export, 0.001)
+    third.wait()
+    exporting.metric_export.finish()
+    assert exporting.collected == exporting.exported >= 4
+
+
+def test_a_failure_is_said_once_and_once_that_it_is_over() -> None:
+    again = threading.Event()
+
+    def export(number: int) -> str:
+        if number == 8:
+            again.set()
+        return f"reason {number}" if number in (1, 2, 3, 7) else ""
+
+    exporting = Exporting(export, 0.001)
+    again.wait()
+    exporting.metric_export.finish()
+    assert exporting.said == [
+        "cannot export metrics to there: reason 1; trying again at each interval",
+        "can export metrics to there again",
+        "cannot export metrics to there: reason 7; trying again at each interval",
+        "can export metrics to there again",
+    ]
+
+
+def test_what_hangs_at_the_stop_is_given_up_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GRACE, 3600.0)
+
+    def export(_: int) -> str:
+        exporting.given_up.wait()
+        return "given up"
+
+    exporting = Exporting(export, 3600, left=1.0)
+    exporting.metric_export.finish()
+    assert exporting.said == ["cannot export metrics to there: given up; trying again at each interval"]
+
+
+def test_what_hangs_on_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GRACE, 0.01)
+    release = threading.Event()
+
+    def export(_: int) -> str:
+        release.wait()
+        return ""
+
+    exporting = Exporting(export, 3600, left=0.02)
+    exporting.metric_export.finish()
+    said = [*exporting.said]
+    release.set()
+    assert exporting.given_up.is_set()
+    assert said == ["cannot export metrics to there: it takes too long; the last metrics are lost"]
+
+
+# The exporters of an SDK
+
+
+class Exporter(MetricExporter):
+    """Does what a test has it do."""
+
+    def __init__(self, act: Callable[[], MetricExportResult]) -> None:
+        super().__init__()
+        self._act = act
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        assert metrics_data is NO_METRICS
+        return self._act()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture(autouse=True)
+def _logger() -> Iterator[None]:
+    logger = logging.getLogger("opentelemetry.exporter")
+    handlers, propagate = [*logger.handlers], logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+
+
+def exporter_that(*acts: Callable[[], MetricExportResult]) -> Export:
+    """Does one after the other."""
+    remaining = list(acts)
+    return through_exporter(Exporter(lambda: remaining.pop(0)()))
+
+
+def succeed() -> MetricExportResult:
+    return MetricExportResult.SUCCESS
+
+
+def fail() -> MetricExportResult:
+    return MetricExportResult.FAILURE
+
+
+def fail_aloud() -> MetricExportResult:
+    logging.getLogger("opentelemetry.exporter.otlp.proto.http").warning("Transient error %s,\n retrying", "Busy")
+    logging.getLogger("opentelemetry.exporter.otlp.proto.http").error("Failed to\nexport: %s", "x" * 1000)
+    return MetricExportResult.FAILURE
+
+
+def blow_up() -> MetricExportResult:
+    raise RuntimeError("no such luck")
+
+
+def test_the_last_complaint_of_an_exporter_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    export = exporter_that(succeed, fail_aloud, fail, succeed)
+    reasons = [export(NO_METRICS) for _ in range(4)]
+    complaint = "Failed to export: "
+    assert reasons == ["", complaint + "x" * (300 - len(complaint)), "it gave no reason", ""]
+    assert not caplog.records
+
+
+def test_an_exporter_that_raises_is_asked_again() -> None:
+    export = exporter_that(blow_up, blow_up, succeed)
+    over = threading.Event()
+
+    def send(number: int) -> str:
+        if number > 2:
+            over.set()
+            return ""
+        return export(NO_METRICS)
+
+    exporting = Exporting(send, 0.001)
+    over.wait()
+    exporting.metric_export.finish()
+    assert exporting.said == [
+        "cannot export metrics to there: RuntimeError: no such luck; trying again at each interval",
+        "can export metrics to there again",
+    ]

@@ -1,0 +1,139 @@
+"""The lines of --otlp-file are OTLP JSON with all that the sessions say; what finds no room is lost by whole lines."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife import conventions
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.aggregator import Aggregator
+from otel_tcplife.export.log_encoder import LogEncoder
+from otel_tcplife.export.otlp_file import OtlpFiles
+from otel_tcplife.export.preference import Preference
+from otel_tcplife.export.providers import log_records
+from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.version import __version__
+from tests.received import read_otlp_json_lines
+from tests.unit.batches import batches
+from tests.unit.sessions import sessions
+
+RESOURCE = {"service.name": "t\u00e9st\u2028", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5}
+
+
+def _fail(line: str) -> None:
+    pytest.fail(line)
+
+
+def _files(directory: Path, ledger: Ledger | None = None) -> OtlpFiles:
+    return OtlpFiles(str(directory), LogEncoder(RESOURCE), ledger or Ledger(), _fail)
+
+
+def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
+    aggregator = Aggregator(Resource(RESOURCE), preference, {})
+    for batch in written:
+        aggregator.add(batch)
+    return aggregator
+
+
+@settings(max_examples=100, deadline=None)
+@given(batch=batches())
+def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: SessionBatch) -> None:
+    directory, ledger = tmp_path_factory.mktemp("logs"), Ledger()
+    _files(directory, ledger).write_logs(batch)
+    received = read_otlp_json_lines(directory / "logs.jsonl").logs
+    for log, record in zip(received, log_records(batch), strict=True):
+        assert (log.time_unix_nano, log.observed_time_unix_nano) == (record.timestamp or 0, record.observed_timestamp)
+        assert (log.event_name, log.body) == (record.event_name, record.body)
+        assert record.severity_number
+        assert (log.severity_number, log.severity_text) == (record.severity_number.value, record.severity_text)
+        assert log.attributes == record.attributes
+        assert (log.resource, log.scope_name, log.scope_version) == (RESOURCE, conventions.SCOPE, __version__)
+    assert ledger.totals() == {("file", Outcome.EXPORTED): len(batch)}
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_metrics_are_the_sessions(exponential: bool, tmp_path: Path) -> None:
+    aggregator = _metrics(sessions(3), sessions(4), preference=Preference(exponential=exponential))
+    assert _files(tmp_path).write_metrics(aggregator.collect()) == ""
+    points = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
+    [duration] = [point for point in points if point.name == "tcplife.session.duration"]
+    assert duration.kind == ("exponential_histogram" if exponential else "histogram")
+    assert (duration.unit, duration.temporality) == ("s", 2)
+    assert (duration.count, duration.sum, duration.min, duration.max) == (7, 7.0, 1.0, 1.0)
+    assert sum(duration.bucket_counts) == 7
+    assert duration.attributes["network.type"] == "ipv4"
+    assert 0 < duration.start_time_unix_nano <= duration.time_unix_nano
+    assert (duration.resource, duration.scope_name) == (RESOURCE, conventions.SCOPE)
+    transmitted = [point for point in points if point.attributes.get("network.io.direction") == "transmit"]
+    assert [(point.name, point.count, point.sum) for point in transmitted] == [("tcplife.session.io", 7, 0)]
+
+
+def test_each_batch_is_a_line_behind_those_that_are_there(tmp_path: Path) -> None:
+    for _ in range(2):
+        files = _files(tmp_path / "made" / "at once")
+        for count in (1, 2):
+            files.write_logs(sessions(count))
+            files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
+    for name in ("logs.jsonl", "metrics.jsonl"):
+        assert (tmp_path / "made" / "at once" / name).read_bytes().count(b"\n") == 4
+    assert len(read_otlp_json_lines(tmp_path / "made" / "at once" / "logs.jsonl").logs) == 6
+
+
+@pytest.mark.parametrize("below", ["file", "file/below"])
+def test_no_directory(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadUsage, match=f"^cannot write to the directory .*{below}: .*; give --otlp-file a directory"):
+        _files(tmp_path / below)
+
+
+def _on_a_full_disk(directory: Path, room: float) -> tuple[list[str], dict[str, int], list[str]]:
+    """What is said and booked of logs, and what comes of metrics, where files can grow by so much of a line only.
+
+    A process of its own: no file of this process can grow further either.
+    """
+    said: list[str] = []
+    ledger = Ledger()
+    files = OtlpFiles(str(directory), LogEncoder(RESOURCE), ledger, said.append)
+    metrics = _metrics(sessions(10), preference=Preference()).collect()
+    failures: list[str] = []
+
+    def write_logs() -> None:
+        files.write_logs(sessions(10))
+
+    def write_metrics() -> None:
+        failures.append(files.write_metrics(metrics))
+
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name, write in (("logs.jsonl", write_logs), ("metrics.jsonl", write_metrics)):
+        write()
+        limit = int((directory / name).stat().st_size * (1 + room))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        for _ in range(5):
+            write()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        write()
+    return said, {outcome.value: records for (_, outcome), records in ledger.totals().items()}, failures
+
+
+@pytest.mark.parametrize(("room", "reason"), [(0.5, "No space left on device"), (0, "File too large")])
+def test_a_full_disk_loses_whole_lines_and_says_so_once(room: float, reason: str, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        said, booked, failures = process.submit(_on_a_full_disk, tmp_path, room).result()
+    assert said == [
+        f"cannot write logs to {tmp_path}: {reason}; what is lost is counted in tcplife.export.records",
+        f"can write logs to {tmp_path} again",
+    ]
+    assert booked == {"exported": 20, "rejected": 50}
+    received = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
+    assert [log.attributes["network.local.port"] for log in received] == 2 * list(range(10))
+    assert failures == ["", *[reason] * 5, ""]
+    written = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
+    assert [point.count for point in written if point.name == "tcplife.session.duration"] == [10, 10]
