@@ -29,7 +29,7 @@ def export_interval(environ: Mapping[str, str] = os.environ) -> float:
         milliseconds = float(value)
     except ValueError:
         milliseconds = 0
-    if not 0 < milliseconds < float("inf"):
+    if not 0 < milliseconds / 1000 <= threading.TIMEOUT_MAX:
         raise BadUsage(f"{_INTERVAL}={value!r} is no interval", "give a number of milliseconds, such as 60000")
     return milliseconds / 1000
 
@@ -76,7 +76,8 @@ class MetricExport:
     def _once(self) -> None:
         failure = self._export(self._collect())
         if failure:
-            self._trouble.began(failure, "trying again at each interval")
+            last = self._final.is_set()
+            self._trouble.began(failure, "the last metrics are lost" if last else "trying again at each interval")
         else:
             self._trouble.over()
 

@@ -34,8 +34,8 @@ class OtlpFiles:
         self._trouble = Trouble(say, f"write logs to {directory}")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._logs = (self.directory / "logs.jsonl").open("ab", buffering=0)
-            self._metrics = (self.directory / "metrics.jsonl").open("ab", buffering=0)
+            self._logs = _open(self.directory / "logs.jsonl")
+            self._metrics = _open(self.directory / "metrics.jsonl")
         except OSError as error:
             raise BadUsage(
                 f"cannot write to the directory {directory}: {error.strerror}", "give --otlp-file a directory of yours"
@@ -57,14 +57,24 @@ class OtlpFiles:
 
     def _append(self, file: io.FileIO, line: bytes) -> str:
         """Write the whole line, or nothing of it: a file that ends within a line could not be read on."""
-        start = file.seek(0, io.SEEK_END)
         try:
+            start = file.seek(0, io.SEEK_END)
             if file.write(line) < len(line):
+                file.truncate(start)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            file.truncate(start)
             return error.strerror or str(error)
         return ""
+
+
+def _open(path: Path) -> io.FileIO:
+    """A file to append to; a line that was broken off, as by a power cut, is ended, so that it spoils no other."""
+    file = path.open("a+b", buffering=0)
+    if file.seek(0, io.SEEK_END):
+        file.seek(-1, io.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return file
 
 
 def _line(message: Message) -> bytes:

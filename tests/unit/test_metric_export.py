@@ -125,7 +125,7 @@ def test_what_hangs_at_the_stop_is_given_up_and_says_why(monkeypatch: pytest.Mon
 
     exporting = Exporting(export, 3600, left=1.0)
     exporting.metric_export.finish()
-    assert exporting.said == ["cannot export metrics to there: given up; trying again at each interval"]
+    assert exporting.said == ["cannot export metrics to there: given up; the last metrics are lost"]
 
 
 def test_what_hangs_on_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

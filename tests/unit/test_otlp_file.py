@@ -137,3 +137,14 @@ def test_a_full_disk_loses_whole_lines_and_says_so_once(room: float, reason: str
     assert failures == ["", *[reason] * 5, ""]
     written = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
     assert [point.count for point in written if point.name == "tcplife.session.duration"] == [10, 10]
+
+
+@pytest.mark.parametrize("before", [b"", b'{"resourceLogs":[]}\n', b'{"resourceLogs":[{"broken off'])
+def test_a_line_that_was_broken_off_spoils_no_other(tmp_path: Path, before: bytes) -> None:
+    logs = tmp_path / "logs.jsonl"
+    logs.write_bytes(before)
+    _files(tmp_path).write_logs(sessions(2))
+    *earlier, last = logs.read_bytes().splitlines()
+    assert earlier == before.splitlines()
+    (tmp_path / "last.jsonl").write_bytes(last + b"\n")
+    assert len(read_otlp_json_lines(tmp_path / "last.jsonl").logs) == 2
