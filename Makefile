@@ -26,6 +26,7 @@ lint: setup-test
 	$(BIN)/pyright
 
 bench: setup-test ## the budgets, each beside its peer
+	@$(call apt,gcc libc6-dev)
 	$(BIN)/python -m tests.benchmarks
 
 setup: $(VENV)/installed
