@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
@@ -18,7 +19,6 @@ from otel_tcplife.export.otlp_config import OtlpConfig, otlp_config
 from otel_tcplife.export.otlp_file import RECORDS_IN_LINE, OtlpFiles
 from otel_tcplife.export.otlp_metrics import otlp_metric_exporter
 from otel_tcplife.export.preference import Preference, metric_preference
-from otel_tcplife.export.providers import ExporterLogs, ExporterMetrics
 from otel_tcplife.export.resource import host_resource
 from otel_tcplife.export.transport import open_transport
 from otel_tcplife.ledger import Ledger
@@ -26,6 +26,9 @@ from otel_tcplife.say import Say
 from otel_tcplife.source import Source
 from otel_tcplife.version import __version__
 from otel_tcplife.worker import Consume, Stop, Worker
+
+if TYPE_CHECKING:
+    from otel_tcplife.export.providers import ExporterLogs, ExporterMetrics
 
 LINGER = 1.0
 """Seconds that a session waits for others to be exported with it."""
@@ -60,8 +63,8 @@ def read_settings(chosen: Destinations) -> Settings:
         metrics=otlp_config("metrics") if OTLP in chosen.metrics else None,
         preference=metric_preference(),
         interval=export_interval(),
-        other_logs=tuple(ExporterLogs(name, resource) for name in _others(chosen.logs)),
-        other_metrics=tuple(ExporterMetrics(name, resource) for name in _others(chosen.metrics)),
+        other_logs=tuple(_exporter_logs(name, resource) for name in _others(chosen.logs)),
+        other_metrics=tuple(_exporter_metrics(name, resource) for name in _others(chosen.metrics)),
     )
 
 
@@ -121,3 +124,16 @@ def wire(
 
 def _others(exporters: tuple[str, ...]) -> list[str]:
     return [name for name in exporters if name not in (OTLP, NONE)]
+
+
+def _exporter_logs(name: str, resource: Resource) -> ExporterLogs:
+    """Imported where it is needed only, as are all ways out that few use."""
+    from otel_tcplife.export.providers import ExporterLogs
+
+    return ExporterLogs(name, resource)
+
+
+def _exporter_metrics(name: str, resource: Resource) -> ExporterMetrics:
+    from otel_tcplife.export.providers import ExporterMetrics
+
+    return ExporterMetrics(name, resource)

@@ -92,7 +92,7 @@ def lost(load: Path) -> None:
             with Running(subject) as running:
                 sessions, rate = make_sessions(load, 2, 30, 30_000)
                 told = running.stop()
-        missing = f"{2 * sessions - sink.records:,} of {2 * sessions:,} missing at the receiver"
+        missing = f"{max(2 * sessions - sink.records, 0):,} of {2 * sessions:,} missing at the receiver"
         row(f"in {way}, 30 s at up to 60,000 ends/s", f"{2 * rate:,.0f} ends/s", missing, _balance(told))
 
 
