@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # What the agent needs, what the tests besides
 PACKAGES := python3-bpfcc python3-venv
-TEST_PACKAGES = libbpf-tools iproute2 openssl $(LIBPYTHON)
+TEST_PACKAGES = libbpf-tools iproute2 nftables openssl $(LIBPYTHON)
 # What Rotel, the collector to test against where there is no Go, is linked with; other Pythons bring their own
 LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
     print(f"libpython{v[0]}.{v[1]}" if sys.base_prefix == "/usr" else "")')

@@ -355,11 +355,27 @@ static inline void fin_sent(struct flow *flow, u8 first)
 	}
 }
 
-static inline u8 close_reason(u8 first_fin, u16 error)
+static inline bool fin_acked(u64 sk, const struct flow *flow)
+{
+	return flow->sent_fin && READ(u32, sk, TCP_SOCK_snd_una) == READ(u32, sk, TCP_SOCK_write_seq);
+}
+
+/*
+ * Whether this end saw all FINs that it had to wait for: after close(2), the peer's is TIME_WAIT's to wait for.
+ * One that ends before that, without an error, was cut short by itself: it sent a reset.
+ */
+static inline bool in_order(u64 sk, const struct flow *flow)
+{
+	u64 flags = READ(u64, sk, SOCK_COMMON_skc_flags);
+
+	return fin_acked(sk, flow) && flags & (1ULL << SOCK_DONE | 1ULL << SOCK_DEAD);
+}
+
+static inline u8 close_reason(u64 sk, const struct flow *flow, u16 error)
 {
 	switch (error) {
 	case 0:
-		return first_fin ? first_fin : LOCAL_RESET;
+		return in_order(sk, flow) ? flow->first_fin : LOCAL_RESET;
 	case ECONNRESET:
 	case EPIPE:	/* tcp_reset() in CLOSE_WAIT */
 		return PEER_RESET;
@@ -368,7 +384,8 @@ static inline u8 close_reason(u8 first_fin, u16 error)
 	case ECONNABORTED:	/* tcp_abort() */
 		return LOCAL_RESET;
 	}
-	return OTHER;
+	/* What ICMP said of the packets that were not answered, until the kernel gave up */
+	return READ(u32, sk, SOCK_sk_err_soft) == error ? TIMED_OUT : OTHER;
 }
 
 /*
@@ -399,9 +416,8 @@ static inline u8 role_of_adopted(u64 sk, u64 acked, bool sent_fin)
 /* Payload only: bytes_acked counts our SYN (a client's) and our FIN, bytes_received the peer's FIN. */
 static inline void read_bytes(u64 sk, const struct flow *flow, struct session *session)
 {
-	bool fin_acked = flow->sent_fin && READ(u32, sk, TCP_SOCK_snd_una) == READ(u32, sk, TCP_SOCK_write_seq);
 	bool fin_received = READ(u64, sk, SOCK_COMMON_skc_flags) & (1ULL << SOCK_DONE);
-	u64 acked = READ(u64, sk, TCP_SOCK_bytes_acked) - fin_acked;
+	u64 acked = READ(u64, sk, TCP_SOCK_bytes_acked) - fin_acked(sk, flow);
 
 	if (flow->adopted)
 		session->role = role_of_adopted(sk, acked, flow->sent_fin);
@@ -476,7 +492,7 @@ static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
 	read_flow(sk, flow, &session);
 	session.event = flow->established ? SESSION_CLOSED : CONNECT_FAILED;
 	if (flow->established)
-		session.close_reason = close_reason(flow->first_fin, session.error);
+		session.close_reason = close_reason(sk, flow, session.error);
 	if (!selected(&session))
 		count(FILTERED);
 	else if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))

@@ -19,6 +19,7 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 _MEMBER = re.compile(r"\b([A-Z]+(?:_[A-Z]+)*)_([a-z]\w*)\b")
 _OPTIONAL = re.compile(rf"^#ifdef {_MEMBER.pattern}$", re.MULTILINE)
+_SOCK_FLAGS = ("SOCK_DEAD", "SOCK_DONE")
 _NESTED = {
     "ends": ("local_address", "peer_address", "local_port", "peer_port"),
     "owner": ("pid", "comm", "executable"),
@@ -54,7 +55,7 @@ def _offsets(source: str, btf: Btf) -> dict[str, str]:
             wanted[struct.lower()].remove(member)
     offsets = btf.offsets(wanted)
     macros = {f"{struct.upper()}_{member}": str(offset) for (struct, member), offset in offsets.items()}
-    return {**macros, "SOCK_DONE": str(btf.enumerator("sock_flags", "SOCK_DONE"))}
+    return {**macros, **{flag: str(btf.enumerator("sock_flags", flag)) for flag in _SOCK_FLAGS}}
 
 
 def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:

@@ -1,0 +1,202 @@
+"""Every manner of ending a session, in every order, by either side."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.live.matrix.session import Party, Session
+
+UNREAD = 65536
+TIMEOUT_MS = 300
+
+RESETS = ("linger", "unread")
+EXITS = ("exit", "kill")
+TIMEOUTS = ("vanish", "retransmission")
+MANNERS = ("close", *RESETS, *EXITS, *TIMEOUTS)
+"""close(2); RST by linger; RST by unread data; exit and SIGKILL with the socket open; the network is cut, and
+TCP_USER_TIMEOUT or the count of retransmissions ends it."""
+
+KEEPS_EXECUTABLE = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 16)
+"""Before Linux 6.16, a process that exits has given up its program before anything can be seen of that."""
+
+ORDERS = ("first", "second", "half-closed", "simultaneous")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One side ends its end in some manner, in one of the orders."""
+
+    side: str
+    order: str
+    manner: str
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.order} {self.manner}"
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the network is cut for a while."""
+        return self.manner in TIMEOUTS or self.order == "simultaneous"
+
+    def play(self, session: Session) -> None:
+        """Exchange some bytes and end both ends."""
+        party, other = session.parties(self.side)
+        party.say(1000, other)
+        other.say(2000, party)
+        _PLAYS[self.order](session, party, other, self.manner)
+
+
+ENDINGS = [
+    Ending(side, order, manner)
+    for order in ORDERS
+    for manner in MANNERS
+    for side in (("client", "server") if order != "simultaneous" else ("client",))
+]
+
+
+def _first(session: Session, party: Party, other: Party, manner: str) -> None:
+    if manner in TIMEOUTS:
+        _time_out(session, party, other, manner, lambda: _lose(party))
+        _after_time_out(session, other, manner)
+        return
+    if manner == "unread":
+        other.fill(UNREAD, party)
+    with party.ends():
+        if manner in RESETS:
+            _end_both_by_reset(party, other, manner, "ECONNRESET")
+            return
+        _end(party, manner, "local_close")
+        other.state("CLOSE_WAIT")
+        with other.ends():
+            _end(other, "close", "peer_close")
+
+
+def _second(session: Session, party: Party, other: Party, manner: str) -> None:
+    if manner == "unread":
+        other.fill(UNREAD, party)
+    with other.ends():
+        _end(other, "close", "local_close")
+    party.state("CLOSE_WAIT")
+    if manner in TIMEOUTS:
+        _time_out(session, party, other, manner, lambda: _lose(party))
+        session.network.heal()
+        return
+    with party.ends():
+        _end(party, manner, "local_reset" if manner in RESETS else "peer_close")
+
+
+def _half_closed(session: Session, party: Party, other: Party, manner: str) -> None:
+    if manner in TIMEOUTS:
+        _time_out(session, party, other, manner, lambda: party.shutdown())
+        _after_time_out(session, other, manner)
+        return
+    party.shutdown()
+    other.state("CLOSE_WAIT")
+    other.say(3000, party)
+    if manner == "unread":
+        other.fill(UNREAD, party)
+    with party.ends():
+        if manner in RESETS:
+            _end_both_by_reset(party, other, manner, "EPIPE")
+            return
+        _end(party, manner, "local_close")
+    with other.ends():
+        _end(other, "close", "peer_close")
+
+
+def _simultaneous(session: Session, party: Party, other: Party, manner: str) -> None:
+    """Both ends are ended before anything of it gets to the other."""
+    network = session.network
+    if manner == "unread":
+        other.fill(UNREAD, party)
+        party.fill(UNREAD, other)
+    if manner in TIMEOUTS:
+        _time_out(session, party, other, manner, lambda: [_lose(each) for each in (party, other)], both=True)
+        network.heal()
+        return
+    network.cut()
+    with party.ends(), other.ends():
+        for each in (party, other):
+            _end(each, manner, "local_reset" if manner in RESETS else "local_close")
+            each.retransmits = manner not in RESETS
+        network.heal()
+
+
+_PLAYS: dict[str, Callable[[Session, Party, Party, str], None]] = {
+    "first": _first,
+    "second": _second,
+    "half-closed": _half_closed,
+    "simultaneous": _simultaneous,
+}
+
+
+def _end(party: Party, manner: str, reason: str) -> None:
+    """Have this end's process end it."""
+    party.reason = reason
+    assert party.hand
+    if manner in EXITS:
+        if party.role == "server" and not (party.shut_down or KEEPS_EXECUTABLE):
+            party.executable = None
+        party.hand.leave() if manner == "exit" else party.hand.kill()
+        return
+    if manner == "linger":
+        party.do("linger")
+    party.close()
+
+
+def _end_both_by_reset(party: Party, other: Party, manner: str, error: str) -> None:
+    with other.ends():
+        _end(party, manner, "local_reset")
+    other.reason, other.error = "peer_reset", error
+    other.close()
+
+
+def _lose(party: Party) -> None:
+    """Send what will never be acknowledged."""
+    party.do("send", 100)
+
+
+def _time_out(
+    session: Session, party: Party, other: Party, manner: str, act: Callable[[], object], *, both: bool = False
+) -> None:
+    """Cut the network and act, so that the party, or both, find out by not being answered."""
+    timed = (party, other) if both else (party,)
+    if manner == "vanish":
+        for each in timed:
+            each.do("option", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT_MS)
+        session.network.cut(None if both else other.namespace)
+        _until_gone(timed, act)
+    else:
+        with session.network.impatient():
+            session.network.cut()
+            _until_gone(timed, act)
+    for each in timed:
+        each.reason, each.error = "timeout", "ETIMEDOUT"
+        each.close()
+
+
+def _until_gone(timed: tuple[Party, ...], act: Callable[[], object]) -> None:
+    party, *others = timed
+    with party.ends():
+        if others:
+            _until_gone(tuple(others), act)
+        else:
+            act()
+
+
+def _after_time_out(session: Session, other: Party, manner: str) -> None:
+    """The other still has its end: it hears of it by a reset, or its process is killed while the network is cut."""
+    if manner == "vanish":
+        session.network.heal()
+        other.reason, other.error = "peer_reset", "ECONNRESET"
+        with other.ends():
+            other.do("send", 1)
+        other.close()
+        return
+    with session.network.impatient(), other.ends():
+        _end(other, "kill", "timeout")
+        other.error = "ETIMEDOUT"
+    session.network.heal()

@@ -1,0 +1,148 @@
+"""Networks between two actors: loopback or a veth pair, in namespaces of their own where packets are to be dropped."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.live.matrix.diag import Diag, Ends, settle
+from tests.live.matrix.hands import Hand, Zygote
+
+_TABLE = "table inet matrix { chain cut { type filter hook input priority 0; }; }; flush chain inet matrix cut; "
+
+
+class Namespace:
+    """A network namespace, the tests' own if it is made by nobody; a made one is gone with its last process."""
+
+    def __init__(self, maker: Hand | None = None) -> None:
+        self._proc = Path(f"/proc/{maker.pid}" if maker else "/proc/self")
+        self.path = self._proc / "ns/net"
+        self.inode = self.path.stat().st_ino
+        self.own = maker is None
+        self._diag, self._lock = Diag(self.path), threading.Lock()
+
+    def run(self, *commands: str) -> None:
+        """Run shell commands in it, one after the other."""
+        enter = ["nsenter", f"--net={self.path}", "--", "sh", "-ec", "\n".join(commands)]
+        subprocess.run(enter, check=True)
+
+    def sysctl(self, **values: int | str) -> None:
+        """Set parameters of /proc/sys/net/ipv4."""
+        self.run(*(f"echo {value} > /proc/sys/net/ipv4/{name}" for name, value in values.items()))
+
+    def filter(self, *rules: str) -> None:
+        """Have nftables treat incoming packets by these rules, and no others."""
+        added = "; ".join(f"add rule inet matrix cut {rule}" for rule in rules)
+        self.run(f"nft '{_TABLE}{added}'")
+
+    def wait_state(self, ends: Ends, state: str) -> None:
+        """Wait until that socket is in this state; empty for gone."""
+        with self._lock:
+            while self._diag.state(ends) != state:
+                time.sleep(0.001)
+        if not state:
+            settle()
+
+    def retransmitted(self) -> int:
+        """Segments retransmitted in it so far."""
+        lines = [line.split() for line in (self._proc / "net/snmp").read_text().splitlines() if line.startswith("Tcp:")]
+        return int(dict(zip(*lines))["RetransSegs"])
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the two ends address each other."""
+
+    name: str
+    network_type: str
+    any: str
+    """What the server listens on, where it listens on all addresses."""
+
+
+IPV4 = Family("IPv4", "ipv4", "0.0.0.0")
+IPV6 = Family("IPv6", "ipv6", "::")
+MAPPED = Family("mapped", "ipv4", "::")
+FAMILIES = (IPV4, IPV6, MAPPED)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a session takes place."""
+
+    name: str
+    client: Namespace
+    server: Namespace
+    addresses: dict[str, tuple[str, str]]
+    """Of the client and of the server, by network type."""
+
+    @property
+    def namespaces(self) -> set[Namespace]:
+        """One or two."""
+        return {self.client, self.server}
+
+    def target(self, family: Family) -> str:
+        """What the client connects to."""
+        address = self.addresses[family.network_type][1]
+        return f"::ffff:{address}" if family is MAPPED else address
+
+    def cut(self, link_of: Namespace | None = None) -> None:
+        """Let nothing through any more; as if the cable were pulled at one end, if there is a cable."""
+        if link_of and self.client is not self.server:
+            link_of.run("ip link set eth0 down")
+            return
+        for namespace in self.namespaces:
+            namespace.filter("meta l4proto tcp drop")
+
+    def heal(self) -> None:
+        """Let everything through again that is sent from now on."""
+        for namespace in self.namespaces:
+            namespace.filter()
+            if self.client is not self.server:
+                namespace.run("ip neigh flush dev eth0", "ip link set eth0 up")
+
+    @contextmanager
+    def impatient(self) -> Generator[None]:
+        """Retransmissions are given up after less than a second."""
+        for namespace in self.namespaces:
+            namespace.sysctl(tcp_retries2=1, tcp_orphan_retries=1)
+        yield
+        for namespace in self.namespaces:
+            namespace.sysctl(tcp_retries2=15, tcp_orphan_retries=0)
+
+
+def own_loopback(number: int) -> Network:
+    """Loopback of the namespace that the tests run in, where nothing can be cut."""
+    here = Namespace()
+    address = f"127.77.{number}.1"
+    return Network("loopback", here, here, {"ipv4": ("127.0.0.1", address), "ipv6": ("::1", "::1")})
+
+
+def made_loopback(zygote: Zygote) -> Network:
+    """Loopback of a new namespace."""
+    made = Namespace(zygote.hand("act-namespace", kind="namespace"))
+    made.run("ip link set lo up")
+    made.filter()
+    return Network("made loopback", made, made, {"ipv4": ("127.0.0.1", "127.0.0.1"), "ipv6": ("::1", "::1")})
+
+
+def veth(zygote: Zygote, number: int) -> Network:
+    """Two new namespaces with a cable between them; no two numbers have an address in common."""
+    client, server = (Namespace(zygote.hand("act-namespace", kind="namespace")) for _ in range(2))
+    client.run(f"ip link add eth0 type veth peer name eth0 netns {server.path.parts[2]}")
+    addresses = {"ipv4": tuple(f"10.77.{number}.{end}" for end in (1, 2)),
+                 "ipv6": tuple(f"fd77:{number:x}::{end}" for end in (1, 2))}  # fmt: skip
+    for end, namespace in enumerate((client, server)):
+        namespace.run(
+            "echo 1 > /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down",
+            f"ip address add {addresses['ipv4'][end]}/24 dev eth0",
+            f"ip address add {addresses['ipv6'][end]}/64 dev eth0 nodad",
+            "ip link set lo up",
+            "ip link set eth0 up",
+        )
+        namespace.filter()
+    return Network("veth", client, server, {kind: (ends[0], ends[1]) for kind, ends in addresses.items()})

@@ -1,0 +1,65 @@
+"""Plays scenarios, several at the same time, each between networks that nobody else uses meanwhile."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tests.live.matrix.ends import End
+from tests.live.matrix.hands import Zygote
+from tests.live.matrix.network import Namespace, Network, made_loopback, own_loopback, veth
+
+STAGES = 6
+
+
+@dataclass
+class Stage:
+    """Networks of one scenario at a time."""
+
+    zygote: Zygote
+    loopback: Network
+    made_loopback: Network
+    veth: Network
+
+    @classmethod
+    def make(cls, zygote: Zygote, number: int) -> Stage:
+        """The stage of this number; no two numbers have an address in common."""
+        return cls(zygote, own_loopback(number), made_loopback(zygote), veth(zygote, number))
+
+
+@dataclass
+class Played:
+    """What came of a scenario."""
+
+    ends: list[End] = field(default_factory=list[End])
+    retransmitted: dict[Namespace, int] = field(default_factory=dict[Namespace, int])
+    """Segments that were retransmitted in the namespaces where only these ends are."""
+
+
+Scenario = Callable[[Stage], list[End]]
+
+
+def play_all(zygote: Zygote, scenarios: Mapping[str, Scenario]) -> dict[str, Future[Played]]:
+    """Play them all; a scenario that fails leaves its exception."""
+    stages: queue.SimpleQueue[Stage] = queue.SimpleQueue()
+    for number in range(1, STAGES + 1):
+        stages.put(Stage.make(zygote, number))
+
+    def play(scenario: Scenario) -> Played:
+        stage = stages.get()
+        try:
+            return _play(stage, scenario)
+        finally:
+            stages.put(stage)
+
+    with ThreadPoolExecutor(STAGES) as pool:
+        return {name: pool.submit(play, scenario) for name, scenario in scenarios.items()}
+
+
+def _play(stage: Stage, scenario: Scenario) -> Played:
+    made = stage.made_loopback.namespaces | stage.veth.namespaces
+    before = {namespace: namespace.retransmitted() for namespace in made}
+    ends = scenario(stage)
+    return Played(ends, {namespace: namespace.retransmitted() - count for namespace, count in before.items()})

@@ -1,0 +1,117 @@
+"""Each session end of the matrix, field by field against what was done."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.live.agent import Agent
+from tests.live.matrix.ends import CLOSED, End, Key
+from tests.live.matrix.hands import Zygote
+from tests.live.matrix.sessions import MATRIX
+from tests.live.matrix.stage import Played, Scenario, play_all
+from tests.live.peer import Peer, Row
+from tests.received import ReceivedLog, read_otlp_json_lines
+
+SCENARIOS: dict[str, Scenario] = {**MATRIX}
+
+_ROUNDS = 4
+"""How often a scenario is played at most, while the kernel hides some of it from all tracers.
+
+Where an interrupt comes while a task runs that the machine shields from tracing, as a guest agent may be, the kernel
+runs no tracing program for the state changes in it. libbpf's tcplife, which traces beside us, tells: it has no line.
+"""
+
+
+@dataclass
+class Outcome:
+    """What was done in a scenario, and all that was reported in the round in which it was played."""
+
+    played: Future[Played]
+    logs: Mapping[Key, list[ReceivedLog]]
+    peer: list[Row]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the other tracer has missed some of it, too."""
+        seen = {(row.local_port, row.peer_port) for row in self.peer}
+        return not self.played.exception() and any(end.ports not in seen for end in self.played.result().ends)
+
+    def records(self) -> list[tuple[End, ReceivedLog]]:
+        """Each end with its record; where ends have the same addresses and ports, in the order of their time."""
+        ends: defaultdict[Key, list[End]] = defaultdict(list)
+        for end in self.played.result().ends:
+            ends[end.key].append(end)
+        for key, of_key in ends.items():
+            assert len(self.logs.get(key, ())) == len(of_key), f"{key} is reported {len(self.logs.get(key, ()))} times"
+        return [pair for key, of_key in ends.items() for pair in zip(of_key, self.logs[key])]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    made: dict[str, Outcome] = {}
+    to_play = SCENARIOS
+    for number in range(_ROUNDS):
+        made |= _play(tmp_path_factory.mktemp(f"round{number}"), to_play)
+        to_play = {name: scenario for name, scenario in SCENARIOS.items() if made[name].hidden}
+        if not to_play:
+            break
+    return made
+
+
+def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
+    with Zygote() as zygote, Agent(["--otlp-file", str(directory), "--no-table"]) as agent, Peer() as peer:
+        played = play_all(zygote, scenarios)
+        rows = peer.stop()
+        assert agent.stop() == 0
+    logs = _by_key(directory)
+    return {name: Outcome(future, logs, rows) for name, future in played.items()}
+
+
+def _by_key(directory: Path) -> dict[Key, list[ReceivedLog]]:
+    logs: defaultdict[Key, list[ReceivedLog]] = defaultdict(list)
+    for log in sorted(read_otlp_json_lines(directory / "logs.jsonl").logs, key=lambda log: log.time_unix_nano):
+        about = log.attributes
+        key = (
+            str(about["network.local.address"]),
+            int(about["network.local.port"]),
+            str(about["network.peer.address"]),
+            int(about["network.peer.port"]),
+        )
+        logs[key].append(log)
+    return dict(logs)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_end_is_reported_as_it_was(outcomes: dict[str, Outcome], name: str) -> None:
+    played = outcomes[name].played.result()
+    retransmitted: Counter[int] = Counter()
+    for end, log in outcomes[name].records():
+        end.check(log)
+        if end.event == CLOSED:
+            retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
+    for namespace, count in played.retransmitted.items():
+        assert retransmitted.pop(namespace.inode, 0) == count
+    assert not any(retransmitted.values())  # over the tests' own loopback, where nothing is lost
+
+
+def test_owners_beside_libbpf_tcplife(outcomes: dict[str, Outcome], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its owners are only counted; ours have to be right."""
+    all_ends = right = ours = 0
+    for outcome in outcomes.values():
+        theirs = {(row.local_port, row.peer_port, row.pid, row.comm) for row in outcome.peer}
+        for end, log in outcome.records():
+            if end.owner:
+                all_ends += 1
+                right += (*end.ports, end.owner.pid, end.owner.comm) in theirs
+                ours += (log.attributes["process.pid"], log.attributes["tcplife.comm"]) == (
+                    end.owner.pid, end.owner.comm,
+                )  # fmt: skip
+    with capsys.disabled():
+        print(f"\nof {all_ends} ends, libbpf tcplife names the right owner for {right}, otel-tcplife for {ours}")
+    assert ours == all_ends

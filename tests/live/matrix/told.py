@@ -1,0 +1,233 @@
+"""What runs in an actor with blocking sockets: each message an action with its arguments, answered when it is done."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import select
+import socket
+import struct
+import termios
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_PR_SET_NAME = 15
+_SIOCOUTQ = termios.TIOCOUTQ
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_sockets: dict[str, socket.socket] = {}
+_controls: list[socket.socket] = []
+
+Order = tuple[list[Any], list[int]]
+Option = tuple[int, int, int]
+
+
+def name_thread(comm: str) -> None:
+    """Name this thread; the first thread's name is its process's."""
+    _libc.prctl(_PR_SET_NAME, comm.encode(), 0, 0, 0)
+
+
+def receive_order(control: socket.socket) -> Order | None:
+    """The next message and the descriptors that came with it; None when there will be no more."""
+    message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+    return (json.loads(message), descriptors) if message else None
+
+
+def unread(name: str) -> int:
+    """How many bytes lie in the receive queue."""
+    return _queued(_sockets[name], termios.FIONREAD)
+
+
+def unacknowledged(name: str) -> int:
+    """How many bytes lie in the send queue, sent or not."""
+    return _queued(_sockets[name], _SIOCOUTQ)
+
+
+def listen(name: str, host: str, options: list[Option], port: int = 0) -> int:
+    """Listen, on IPv4 too if the host is `::`; return the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = _make(name, family, options)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+    sock.bind((host, port))
+    sock.listen(64)
+    return int(sock.getsockname()[1])
+
+
+def bind(name: str, host: str, options: list[Option], port: int = 0) -> int:
+    """Make a socket that is bound, but not connected yet, so that its port is known; return that."""
+    sock = _make(name, socket.AF_INET6 if ":" in host else socket.AF_INET, options)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, False)
+    sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))
+    return int(sock.getsockname()[1])
+
+
+def connect(name: str, host: str, port: int) -> str:
+    """Connect a bound socket; return the name of the errno, or nothing."""
+    return _error_name(_sockets[name].connect_ex((host, port)))
+
+
+def connect_later(name: str, host: str, port: int) -> str:
+    """Begin to connect without waiting for the outcome; return the name of the errno."""
+    _sockets[name].setblocking(False)
+    return connect(name, host, port)
+
+
+def connected(name: str) -> str:
+    """Wait for the outcome of a connect; return the name of the errno, or nothing."""
+    poll = select.poll()
+    poll.register(_sockets[name], select.POLLOUT)
+    poll.poll()
+    _sockets[name].setblocking(True)
+    return _error_name(_sockets[name].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+def connect_with(name: str, host: str, port: int, size: int) -> int:
+    """Connect with data in the SYN where a cookie allows it (TCP fast open); return how many bytes were taken."""
+    return _sockets[name].sendto(bytes(size), socket.MSG_FASTOPEN, (host, port))
+
+
+def disconnect(name: str) -> None:
+    """connect(2) to AF_UNSPEC: the socket can be used again."""
+    if _libc.connect(_sockets[name].fileno(), struct.pack("16x"), 16):
+        raise OSError(ctypes.get_errno(), "connect to AF_UNSPEC")
+
+
+def accept(listener: str, name: str) -> None:
+    """Accept one connection."""
+    _sockets[name] = _sockets[listener].accept()[0]
+
+
+def send(name: str, size: int) -> None:
+    """Send so many bytes."""
+    _sockets[name].sendall(bytes(size))
+
+
+def receive(name: str, size: int) -> int:
+    """Receive so many bytes, or what there is before the end; return how many."""
+    received = 0
+    while received < size and (chunk := _sockets[name].recv(min(size - received, 1 << 20))):
+        received += len(chunk)
+    return received
+
+
+def pour(name: str, size: int, other: str) -> int:
+    """Send so many bytes and receive as many from the same peer, both at the same time; return how many came."""
+    sender = threading.Thread(target=send, args=(name, size))
+    sender.start()
+    received = receive(other, size)
+    sender.join()
+    return received
+
+
+def pause(name: str) -> None:
+    """Read no more; nothing is read here unless told."""
+
+
+def shutdown(name: str, how: int = socket.SHUT_WR) -> None:
+    """shutdown(2): send FIN, if that is how."""
+    _sockets[name].shutdown(how)
+
+
+def option(name: str, level: int, number: int, value: int) -> None:
+    """Set an option of a socket."""
+    _sockets[name].setsockopt(level, number, value)
+
+
+def linger(name: str) -> None:
+    """Have it closed by RST."""
+    _sockets[name].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close(name: str) -> None:
+    """Close this process's descriptor."""
+    _sockets.pop(name).close()
+
+
+def ready() -> None:
+    """Nothing but an answer."""
+
+
+def leave() -> None:
+    """Exit, with all sockets open."""
+    os._exit(0)
+
+
+def give(name: str, over: int) -> None:
+    """Send a descriptor to another process."""
+    with socket.socket(fileno=over) as wire:
+        socket.send_fds(wire, [b"."], [_sockets[name].fileno()])
+
+
+def take(name: str, over: int) -> None:
+    """Take a descriptor that another process gave."""
+    with socket.socket(fileno=over) as wire:
+        _, [descriptor], _, _ = socket.recv_fds(wire, 1, 1)
+    _sockets[name] = socket.socket(fileno=descriptor)
+
+
+def fork(comm: str, uid: int, control: int) -> int:
+    """Fork a process that has all our sockets and is told what to do by its own; return its pid."""
+    child = os.fork()
+    if child:
+        os.close(control)
+        return child
+    try:
+        for inherited in _controls:
+            inherited.close()
+        _controls.clear()
+        name_thread(comm)
+        os.setuid(uid)
+        serve(socket.socket(fileno=control))
+    finally:
+        os._exit(0)
+
+
+def thread(comm: str, control: int) -> int:
+    """Start a thread that has all our sockets and is told what to do by its own; return the process's pid."""
+
+    def run() -> None:
+        name_thread(comm)
+        serve(socket.socket(fileno=control))
+
+    threading.Thread(target=run, daemon=True).start()
+    return os.getpid()
+
+
+_ACTIONS: tuple[Callable[..., Any], ...] = (
+    unread, unacknowledged, listen, bind, connect, connect_later, connected, connect_with, disconnect, accept, send,
+    receive, pour, pause, shutdown, option, linger, close, ready, leave, give, take, fork, thread,
+)  # fmt: skip
+_BY_NAME = {action.__name__: action for action in _ACTIONS}
+
+
+def serve(control: socket.socket) -> None:
+    """Do as told, until the tests close their end."""
+    _controls.append(control)
+    while (order := receive_order(control)) is not None:
+        (action, *arguments), descriptors = order
+        try:
+            answer = {"done": _BY_NAME[action](*arguments, *descriptors)}
+        except OSError as error:
+            answer = {"error": _error_name(error.errno) or str(error)}
+        control.send(json.dumps(answer).encode())
+
+
+def _make(name: str, family: socket.AddressFamily, options: list[Option]) -> socket.socket:
+    sock = _sockets[name] = socket.socket(family)
+    for option in options:
+        sock.setsockopt(*option)
+    return sock
+
+
+def _queued(sock: socket.socket, request: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(sock, request, bytes(4)))[0])
+
+
+def _error_name(number: int | None) -> str:
+    return errno.errorcode[number] if number else ""
