@@ -253,8 +253,8 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.close.reason",
         "string",
-        "`local_close` or `peer_close` (who sent FIN first), `local_reset` (also of a close that did not come to its end), "
-        "`peer_reset`, `timeout`, `other`",
+        "`local_close` or `peer_close` (who sent FIN first), `local_reset` (also of a close that did not come to its "
+        "end), `peer_reset`, `timeout`, `other`",
         lambda facts: lookup(facts.batch["close_reason"], _CLOSE_REASON_TEXTS),
     ),
     Attribute(
