@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import subprocess
@@ -43,6 +44,8 @@ class Peer:
             text=True,
         )
         assert self._process.stdout
+        # Room for all its lines until they are read: it would wait, and miss sessions
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
         assert self._process.stdout.readline().startswith("PID")  # printed once it is attached
         return self
 

@@ -96,8 +96,10 @@ class End:
     def check(self, log: ReceivedLog) -> None:
         """That this is its record, field by field."""
         said = {name: value for name, value in log.attributes.items() if name not in _MEASURED}
-        wrong = said.items() ^ self.attributes().items()
-        assert not wrong, f"{self.role}: {dict(sorted(wrong))} in {said} instead of {self.attributes()}"
+        wanted = self.attributes()
+        wrong = {name: (said.get(name), wanted.get(name)) for name in sorted(said.keys() | wanted.keys())}
+        wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
+        assert not wrong, f"{self.role}: said and wanted: {wrong}"
         assert log.event_name == self.event
         assert (log.severity_number, log.severity_text) == ((13, "WARN") if self.error else (9, "INFO"))
         assert self.closing.began_unix - _CLOCK_STEP <= log.time_unix_nano <= self.closing.ended_unix + _CLOCK_STEP

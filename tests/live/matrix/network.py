@@ -15,6 +15,8 @@ from tests.live.matrix.hands import Hand, Zygote
 
 _TABLE = "table inet matrix { chain cut { type filter hook input priority 0; }; }; flush chain inet matrix cut; "
 
+_HARDWARE = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+
 
 class Namespace:
     """A network namespace, the tests' own if it is made by nobody; a made one is gone with its last process."""
@@ -99,11 +101,23 @@ class Network:
             namespace.filter("meta l4proto tcp drop")
 
     def heal(self) -> None:
-        """Let everything through again that is sent from now on."""
+        """Let everything through again."""
         for namespace in self.namespaces:
             namespace.filter()
             if self.client is not self.server:
-                namespace.run("ip neigh flush dev eth0", "ip link set eth0 up")
+                namespace.run("ip link set eth0 up")
+        self.introduce()
+
+    def introduce(self) -> None:
+        """Have the ends of a cable know each other, so that none has to ask for the other's hardware address."""
+        if self.client is not self.server:
+            for namespace, end in ((self.client, 1), (self.server, 0)):
+                namespace.run(
+                    *(
+                        f"ip neigh replace {addresses[end]} lladdr {_HARDWARE[end]} nud permanent dev eth0"
+                        for addresses in self.addresses.values()
+                    )
+                )
 
     @contextmanager
     def impatient(self) -> Generator[None]:
@@ -133,7 +147,10 @@ def made_loopback(zygote: Zygote) -> Network:
 def veth(zygote: Zygote, number: int) -> Network:
     """Two new namespaces with a cable between them; no two numbers have an address in common."""
     client, server = (Namespace(zygote.hand("act-namespace", kind="namespace")) for _ in range(2))
-    client.run(f"ip link add eth0 type veth peer name eth0 netns {server.path.parts[2]}")
+    client.run(
+        f"ip link add eth0 address {_HARDWARE[0]} type veth"
+        f" peer name eth0 address {_HARDWARE[1]} netns {server.path.parts[2]}"
+    )
     addresses = {"ipv4": tuple(f"10.77.{number}.{end}" for end in (1, 2)),
                  "ipv6": tuple(f"fd77:{number:x}::{end}" for end in (1, 2))}  # fmt: skip
     for end, namespace in enumerate((client, server)):
@@ -145,4 +162,6 @@ def veth(zygote: Zygote, number: int) -> Network:
             "ip link set eth0 up",
         )
         namespace.filter()
-    return Network("veth", client, server, {kind: (ends[0], ends[1]) for kind, ends in addresses.items()})
+    network = Network("veth", client, server, {kind: (ends[0], ends[1]) for kind, ends in addresses.items()})
+    network.introduce()
+    return network

@@ -11,7 +11,7 @@ from tests.live.matrix.ends import End
 from tests.live.matrix.hands import Zygote
 from tests.live.matrix.network import Namespace, Network, made_loopback, own_loopback, veth
 
-STAGES = 6
+STAGES = 12
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 from tests.live.agent import Agent
 from tests.live.matrix.ends import CLOSED, End, Key
@@ -26,6 +28,16 @@ _ROUNDS = 4
 Where an interrupt comes while a task runs that the machine shields from tracing, as a guest agent may be, the kernel
 runs no tracing program for the state changes in it. libbpf's tcplife, which traces beside us, tells: it has no line.
 """
+
+
+class RoomyPeer(Peer):
+    """libbpf's tcplife with room for all its lines until they are read: it would wait, and miss sessions."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        assert self._process.stdout
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
+        return self
 
 
 @dataclass
@@ -65,7 +77,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    with Zygote() as zygote, Agent(["--otlp-file", str(directory), "--no-table"]) as agent, Peer() as peer:
+    with Zygote() as zygote, Agent(["--otlp-file", str(directory), "--no-table"]) as agent, RoomyPeer() as peer:
         played = play_all(zygote, scenarios)
         rows = peer.stop()
         assert agent.stop() == 0

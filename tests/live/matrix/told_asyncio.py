@@ -121,9 +121,13 @@ def serve_in_loop(control: socket.socket) -> None:
     asyncio.run(_serve(control))
 
 
+def _ignore(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
+    """What nobody awaits is no concern of the tests."""
+
+
 async def _serve(control: socket.socket) -> None:
     running = asyncio.get_running_loop()
-    running.set_exception_handler(lambda _loop, _context: None)  # what nobody awaits is no concern of the tests
+    running.set_exception_handler(_ignore)
     control.setblocking(False)
     loop = Loop()
     while message := await running.sock_recv(control, 1 << 16):
