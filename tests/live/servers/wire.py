@@ -140,7 +140,7 @@ class Wire:
             session.first_sequence[side] = sequence
         if flags & _FIN and not session.fin[side]:
             session.fin[side] = ((sequence + payload) & _MASK, acknowledged)
-        if flags & _RST:
+        if flags & _RST and not session.reset[side]:  # later ones answer what was under way, and acknowledge nothing
             session.reset[side] = sequence, acknowledged
 
 
