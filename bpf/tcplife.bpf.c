@@ -5,6 +5,8 @@
  * bcc compiles this without kernel headers. otel_tcplife/probe/program.py writes before it, as macros:
  *   <STRUCT>_<member>	the byte offset of each kernel struct member that is named here, from BTF
  *   SELECT_*		the filters of the command line, as expressions
+ *   SCOPE_PROCESS	whether only the sessions of the agent's process, and of those that it forks, are followed
+ *   HIDE_OWN		whether the connections of the agent's process are left out
  *   *_SIZE, ...	the sizes of the maps, and who the agent is
  * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
  */
@@ -140,6 +142,10 @@ BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroup_paths, 4096);
 /* The agent's connections as their other end sees them. */
 BPF_TABLE("lru_hash", struct endpoints, u8, own_connections, 1024);
 BPF_F_TABLE("array", u32, struct counters, counters, CPUS, BPF_F_MMAPABLE);
+#if !SCOPE_PROCESS
+/* Empty: while there is a map of this name, sessions of the whole host are collected. See probe/host_collector.py. */
+BPF_ARRAY(tcplife_host, u8, 1);
+#endif
 BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 
 #define htons(port) __builtin_bswap16(port)
@@ -170,6 +176,87 @@ static inline bool is_agent(void)
 		return false;
 	return id.tgid == AGENT_PID;
 }
+
+static inline u32 netns(u64 sk)
+{
+	return READ(u32, READ(u64, sk, SOCK_COMMON_skc_net), NET_ns + NS_COMMON_inum);
+}
+
+#if SCOPE_PROCESS
+/* Where a process of ours listens. */
+struct listening {
+	u32 netns;
+	u32 port;
+};
+
+/* The agent's process, once it was seen, and those that it forked and that run the same program. */
+BPF_TABLE("lru_hash", u32, u8, ours, 4096);
+BPF_TABLE("lru_hash", struct listening, u8, listening, 1024);
+
+static inline bool is_one_of_ours(u32 pid)
+{
+	return ours.lookup(&pid) != NULL;
+}
+
+/* Whether the running task is. */
+static inline bool is_ours(void)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	u8 yes = 1;
+
+	if (ours.lookup(&pid))
+		return true;
+	if (!is_agent())
+		return false;
+	ours.update(&pid, &yes);
+	return true;
+}
+
+static inline void listens(u64 sk)
+{
+	struct listening here = { .netns = netns(sk), .port = READ(u16, sk, SOCK_COMMON_skc_num) };
+	u8 yes = 1;
+
+	listening.update(&here, &yes);
+}
+
+/* The socket that a listener makes has its port. */
+static inline bool listened_by_ours(u64 sk)
+{
+	struct listening here = { .netns = netns(sk), .port = READ(u16, sk, SOCK_COMMON_skc_num) };
+
+	return listening.lookup(&here) != NULL;
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_fork)
+{
+	u32 parent = READ(u32, ctx->args[0], TASK_STRUCT_tgid), child = READ(u32, ctx->args[1], TASK_STRUCT_tgid);
+	u8 yes = 1;
+
+	if (parent == child)
+		return 0;	/* a thread */
+	if (is_ours())
+		ours.update(&child, &yes);
+	else
+		ours.delete(&child);	/* its pid may have been that of one of ours */
+	return 0;
+}
+
+/* Another program, which is traced by an agent of its own or not at all. */
+RAW_TRACEPOINT_PROBE(sched_process_exec)
+{
+	u32 pid = READ(u32, ctx->args[0], TASK_STRUCT_tgid);
+
+	if (!is_agent())
+		ours.delete(&pid);
+	return 0;
+}
+#else
+#define is_one_of_ours(pid) true
+#define is_ours() true
+#define listens(sk) do { } while (0)
+#define listened_by_ours(sk) true
+#endif
 
 /* The base name of a task's program; left empty where it is unknown or would have to be cut. */
 static inline void read_executable(u64 task, struct executable *executable)
@@ -291,8 +378,10 @@ static inline void connect_begins(u64 sk)
 {
 	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT };
 
+	if (!is_ours())
+		return;
 	flow.started_at = bpf_ktime_get_ns();
-	flow.own = is_agent();
+	flow.own = HIDE_OWN && is_agent();
 	read_owner(&flow.owner);
 	follow(sk, &flow);
 }
@@ -301,6 +390,8 @@ static inline void accept_begins(u64 sk)
 {
 	struct flow flow = { .role = SERVER };
 
+	if (!listened_by_ours(sk))
+		return;
 	flow.started_at = bpf_ktime_get_ns();
 	follow(sk, &flow);
 }
@@ -435,9 +526,7 @@ static inline u64 cgroup_id(u64 cgroup)
 /* Where the socket lives, whoever runs now. */
 static inline void read_place(u64 sk, struct session *session)
 {
-	u64 net = READ(u64, sk, SOCK_COMMON_skc_net);
-
-	session->netns = READ(u32, net, NET_ns + NS_COMMON_inum);
+	session->netns = netns(sk);
 #ifdef SOCK_CGROUP_DATA_cgroup
 	session->cgroup = cgroup_id(READ(u64, sk, SOCK_sk_cgrp_data + SOCK_CGROUP_DATA_cgroup));
 #endif
@@ -546,14 +635,47 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 
 static inline void end_without_flow(u64 sk, int state)
 {
+	bool found_no_room;
+
 	if (state == TCP_CLOSE || state == TCP_LISTEN || state == TCP_SYN_RECV)
 		return;
+	found_no_room = overflowed.delete(&sk) == 0;
+	if (SCOPE_PROCESS && !found_no_room)
+		return;	/* somebody else's */
 	count(SEEN);
-	if (overflowed.delete(&sk) == 0)
-		count(MAP_FULL);
-	else
-		count(NOT_FOLLOWED);
+	count(found_no_room ? MAP_FULL : NOT_FOLLOWED);
 }
+
+/* A session that was open before it was followed, in this state. */
+static inline void found_open(struct flow *flow, int state)
+{
+	flow->adopted = flow->established = 1;
+	flow->reported_at = bpf_ktime_get_ns();
+	flow->handshake = UNKNOWN_TIME;
+	flow->sent_fin = has_sent_fin(state);
+	flow->first_fin = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? PEER_CLOSE : flow->sent_fin ? LOCAL_CLOSE : 0;
+}
+
+#if SCOPE_PROCESS
+/* Of an accepted socket that another process handed to ours, nothing is known until ours closes it. */
+static inline struct flow *closed_by_ours(u64 sk, int old_state, int state)
+{
+	bool closing = state != TCP_CLOSE || READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
+	struct flow flow = {};
+
+	if (state == TCP_CLOSE_WAIT || (old_state != TCP_ESTABLISHED && old_state != TCP_CLOSE_WAIT))
+		return NULL;
+	if (!closing || !is_ours() || overflowed.lookup(&sk))
+		return NULL;
+	found_open(&flow, old_state);
+	if (flows.insert(&sk, &flow))
+		return NULL;
+	count(OPENED);
+	return flows.lookup(&sk);
+}
+#else
+#define closed_by_ours(sk, old_state, state) NULL
+#endif
 
 RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 {
@@ -572,9 +694,15 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 		if (old_state != TCP_SYN_SENT)	/* simultaneous open: still the client that it was */
 			accept_begins(sk);
 		return 0;
+	case TCP_LISTEN:
+		if (is_ours())
+			listens(sk);
+		return 0;
 	}
 
 	flow = flows.lookup(&sk);
+	if (!flow)
+		flow = closed_by_ours(sk, old_state, (int)ctx->args[2]);
 	switch ((int)ctx->args[2]) {
 	case TCP_ESTABLISHED:
 		if (flow)
@@ -671,7 +799,7 @@ static inline void report(u64 sk, struct flow *flow)
 	read_flow(sk, flow, &session);
 	session.event = SESSION_PROGRESS;
 	flow->reported_at = session.closed_at;
-	if (selected(&session) && SELECT_PID(session.owner.pid) &&
+	if (selected(&session) && (SELECT_PID(session.owner.pid) || (SCOPE_PROCESS && !session.owner_source)) &&
 	    !ring.ringbuf_output(&session, sizeof(session), BPF_RB_NO_WAKEUP))
 		count(REPORTED);
 }
@@ -693,16 +821,15 @@ static inline void adopt(u64 sk, u64 task)
 	struct flow flow = { .owner_source = ADOPTED, .handshake = UNKNOWN_TIME };
 	int state = READ(u8, sk, SOCK_COMMON_skc_state);
 
+	if (state == TCP_LISTEN)
+		listens(sk);
 	if (state == TCP_SYN_SENT)
 		flow.role = CLIENT;
 	else if (is_open(state))
-		flow.adopted = flow.established = 1;
+		found_open(&flow, state);
 	else
 		return;
 	read_owner_of(task, &flow.owner);
-	flow.reported_at = bpf_ktime_get_ns();
-	flow.sent_fin = has_sent_fin(state);
-	flow.first_fin = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? PEER_CLOSE : flow.sent_fin ? LOCAL_CLOSE : 0;
 	if (!flows.insert(&sk, &flow) && flow.established)
 		count(OPENED);
 }
@@ -716,7 +843,8 @@ BPF_ITER(task_file)
 	u64 task = (u64)ctx->task, file = (u64)ctx->file, inode, socket, sk;
 	struct flow *flow;
 
-	if (!task || !file)
+	/* By the agent's process, which is known from now on, all processes are scanned */
+	if (!is_ours() || !task || !file || !is_one_of_ours(READ(u32, task, TASK_STRUCT_tgid)))
 		return 0;
 	inode = READ(u64, file, FILE_f_inode);
 	if ((READ(u16, inode, INODE_i_mode) & S_IFMT) != S_IFSOCK)

@@ -6,15 +6,15 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import NoReturn
 
 from otel_tcplife.agent import balance, run
 from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.options import Filters, parse_pid, parse_ports, read_interim, read_sizes
+from otel_tcplife.options import Filters, Options, Scope, read_options
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.replay.source import ReplaySource
 from otel_tcplife.say import Trouble
@@ -24,8 +24,6 @@ from otel_tcplife.table import Table, TableOptions
 from otel_tcplife.version import __version__
 from otel_tcplife.wiring import describe, read_settings, wire
 from otel_tcplife.worker import Stop, Worker
-
-Value = TypeVar("Value")
 
 STOPPED, CANNOT_TRACE, BAD_USAGE = 0, 1, 2
 """Exit codes."""
@@ -108,21 +106,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(arguments: argparse.Namespace) -> int:
-    filters = _filters(arguments)
-    sizes = read_sizes()
-    interim = read_interim()
+    options = _options(arguments)
     chosen = destinations(arguments.otlp_file)
     settings = read_settings(chosen)
     if arguments.check:
         from otel_tcplife.check import check
 
         return STOPPED if check(settings, print) else CANNOT_TRACE
-    if arguments.replay and filters != Filters():
+    if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.ask())
-    source: Source = ReplaySource(arguments.replay, say) if arguments.replay else LiveSource(filters, sizes, interim)
+    source: Source = (
+        ReplaySource(arguments.replay, say)
+        if arguments.replay
+        else LiveSource(options.filters, options.sizes, options.interim)
+    )
     try:
         files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
@@ -143,20 +143,15 @@ def _path(text: str) -> str:
     return text
 
 
-def _filters(arguments: argparse.Namespace) -> Filters:
-    return Filters(
-        pid=_parsed("-p", parse_pid, arguments.pid, None),
-        local_ports=_parsed("-L", parse_ports, arguments.localport, ()),
-        peer_ports=_parsed("-D", parse_ports, arguments.remoteport, ()),
-        ip_version=4 if arguments.ipv4 else 6 if arguments.ipv6 else None,
-    )
-
-
-def _parsed(option: str, parse: Callable[[str], Value], text: str | None, default: Value) -> Value:
-    try:
-        return default if text is None else parse(text)
-    except BadUsage as error:
-        raise BadUsage(f"{option}: {error.problem}", error.remedy) from None
+def _options(arguments: argparse.Namespace) -> Options:
+    given = {
+        "scope": Scope.HOST,
+        "pid": arguments.pid,
+        "local_ports": arguments.localport,
+        "remote_ports": arguments.remoteport,
+        "ip_version": 4 if arguments.ipv4 else 6 if arguments.ipv6 else None,
+    }
+    return read_options(given, names={"pid": "-p", "local_ports": "-L", "remote_ports": "-D"})
 
 
 def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:

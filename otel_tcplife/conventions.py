@@ -379,6 +379,7 @@ HISTOGRAMS = (
 ACTIVE = CounterMetric("tcplife.session.active", "{session}", "Sessions now open and followed.", monotonic=False)
 PROBE_SESSIONS = CounterMetric("tcplife.probe.sessions", "{session}", "Sessions and connects that ended, by outcome.")
 EXPORT_RECORDS = CounterMetric("tcplife.export.records", "{record}", "Log records, by what became of them.")
+COUNTERS = (ACTIVE, PROBE_SESSIONS, EXPORT_RECORDS)
 OUTCOME = "tcplife.outcome"
 EXPORTER = "tcplife.exporter"
 """Which of the ways out the records of EXPORT_RECORDS took."""

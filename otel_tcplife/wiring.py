@@ -114,7 +114,7 @@ def wire(
     if files and chosen.metrics != (NONE,):
         metrics(files.write_metrics, str(files.directory), lambda: None)
     for exporter in settings.other_logs:
-        logs(exporter.name, exporter.consumer(ledger), RECORDS_IN_LINE)
+        logs(exporter.name, exporter.consumer(ledger, say), RECORDS_IN_LINE)
         consumers.exporting.append(exporter.finishing(stop))
     for exporter in settings.other_metrics:
         consumers.inline.append(exporter.consumer(totals))

@@ -14,7 +14,7 @@ QUEUE_RECORDS = 65536
 """Sessions that may wait for one consumer, of about 200 bytes each."""
 
 STOP_WITHIN = 3.5
-"""Seconds in which everything is drained once a stop is asked."""
+"""Seconds in which the agent drains everything once a stop is asked."""
 
 Consume = Callable[[SessionBatch], None]
 
@@ -22,14 +22,15 @@ Consume = Callable[[SessionBatch], None]
 class Stop:
     """When everything has to end: unset while running, then the time that is left to finish in."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: float = STOP_WITHIN) -> None:
         self._asked = threading.Event()
+        self._within = within
         self._deadline = float("inf")
 
     def ask(self) -> None:
-        """Ask all to finish within STOP_WITHIN seconds."""
+        """Ask all to finish in that time."""
         if not self.asked:
-            self._deadline = time.monotonic() + STOP_WITHIN
+            self._deadline = time.monotonic() + self._within
             self._asked.set()
 
     def wait(self, seconds: float) -> bool:

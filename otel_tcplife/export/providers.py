@@ -7,12 +7,14 @@ opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
-from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger_provider
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
 from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -20,28 +22,49 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions
-from otel_tcplife.conventions import ATTRIBUTES, HISTOGRAMS, INFO, METRIC_ATTRIBUTES, WARN, CounterMetric, Facts
+from otel_tcplife.conventions import (
+    ATTRIBUTES,
+    COUNTERS,
+    HISTOGRAMS,
+    INFO,
+    METRIC_ATTRIBUTES,
+    WARN,
+    CounterMetric,
+    Facts,
+)
 from otel_tcplife.counts import Totals
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.say import Say, Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.version import __version__
 from otel_tcplife.worker import Stop
+
+PROVIDERS = "providers"
+"""Name of the way out through the providers of an application."""
 
 
 class ProviderLogs:
     """Emits a log record for each session to a logger provider."""
 
-    def __init__(self, name: str, provider: LoggerProvider, ledger: Ledger) -> None:
+    def __init__(self, name: str, provider: LoggerProvider, ledger: Ledger, say: Say) -> None:
         self._name = name
+        self._trouble = Trouble(say, f"emit log records to {name}")
         self._logger = provider.get_logger(conventions.SCOPE, __version__)
         self._ledger = ledger
 
     def __call__(self, batch: SessionBatch) -> None:
-        """Emit each session of the batch."""
+        """Emit each session of the batch; one that a processor of the provider fails on is rejected."""
+        emitted = 0
         for record in log_records(batch):
-            self._logger.emit(record)
-        self._ledger.count(self._name, Outcome.EXPORTED, len(batch))
+            try:
+                self._logger.emit(record)
+                emitted += 1
+            except Exception as error:  # noqa: BLE001 processors are strangers' code, and must not end the thread
+                self._trouble.began(f"{type(error).__name__}: {error}", "each that fails is counted as rejected")
+        self._ledger.count(self._name, Outcome.EXPORTED, emitted)
+        if emitted < len(batch):
+            self._ledger.count(self._name, Outcome.REJECTED, len(batch) - emitted)
 
 
 def log_records(batch: SessionBatch) -> Iterable[LogRecord]:
@@ -72,9 +95,14 @@ def log_records(batch: SessionBatch) -> Iterable[LogRecord]:
 
 
 class ProviderMetrics:
-    """Records each session in the histograms of a meter provider, and lets it observe the counters."""
+    """Records each session in the histograms of a meter provider, and lets it observe counters.
 
-    def __init__(self, provider: MeterProvider, counters: Mapping[CounterMetric, Totals]) -> None:
+    A provider can be told of its instruments only once, so that it keeps them while one tracing follows another.
+    """
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self._counters: Mapping[CounterMetric, Totals] = {}
+        self._before: dict[CounterMetric, Counter[frozenset[tuple[str, str]]]] = {}
         meter = provider.get_meter(conventions.SCOPE, __version__)
         self._histograms = [
             (
@@ -85,8 +113,25 @@ class ProviderMetrics:
             )
             for metric in HISTOGRAMS
         ]
-        for counter, totals in counters.items():
-            _observe(meter, counter, totals)
+        for counter in COUNTERS:
+            self._register(meter, counter)
+
+    def observe(self, counters: Mapping[CounterMetric, Totals]) -> None:
+        """Observe these counters from now on; monotonic ones go on from where others have ended."""
+        self._counters = counters
+
+    def end(self) -> None:
+        """Observe the monotonic counters as they now stand."""
+        ended = {counter: totals() for counter, totals in self._counters.items() if counter.monotonic}
+        self._counters = {}
+        for counter, values in ended.items():
+            before = self._before.setdefault(counter, Counter())
+            before.update({frozenset(attributes.items()): value for attributes, value in values})
+
+    def forget(self) -> None:
+        """Observe nothing: this process is a fork of the one that counts."""
+        self._counters = {}
+        self._before = {}
 
     def __call__(self, batch: SessionBatch) -> None:
         """Record each session of the batch."""
@@ -100,13 +145,32 @@ class ProviderMetrics:
                     if value is not None:
                         histogram.record(value, {**attributes, **measurement.attributes})
 
+    def _register(self, meter: Meter, counter: CounterMetric) -> None:
+        def observations(_: CallbackOptions) -> Iterable[Observation]:
+            values = Counter(self._before.get(counter, {}))
+            if counter in self._counters:
+                now = self._counters[counter]()
+                values.update({frozenset(attributes.items()): value for attributes, value in now})
+            return [Observation(value, dict(attributes)) for attributes, value in values.items()]
 
-def _observe(meter: Meter, counter: CounterMetric, totals: Totals) -> None:
-    def observations(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, attributes) for attributes, value in totals()]
+        create = meter.create_observable_counter if counter.monotonic else meter.create_observable_up_down_counter
+        create(counter.name, [observations], counter.unit, counter.brief)
 
-    create = meter.create_observable_counter if counter.monotonic else meter.create_observable_up_down_counter
-    create(counter.name, [observations], counter.unit, counter.brief)
+
+_metrics_of: WeakKeyDictionary[MeterProvider, ProviderMetrics] = WeakKeyDictionary()
+
+
+def provider_logs(provider: LoggerProvider | None, ledger: Ledger, say: Say) -> ProviderLogs:
+    """The route to the logger provider of an application, the global one if none is given."""
+    return ProviderLogs(PROVIDERS, provider or get_logger_provider(), ledger, say)
+
+
+def provider_metrics(provider: MeterProvider | None) -> ProviderMetrics:
+    """The route to the meter provider of an application, the global one if none is given."""
+    provider = provider or get_meter_provider()
+    if provider not in _metrics_of:
+        _metrics_of[provider] = ProviderMetrics(provider)
+    return _metrics_of[provider]
 
 
 class ExporterLogs:
@@ -119,9 +183,9 @@ class ExporterLogs:
         self._provider = SdkLoggerProvider(resource, shutdown_on_exit=False)
         self._provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
 
-    def consumer(self, ledger: Ledger) -> ProviderLogs:
+    def consumer(self, ledger: Ledger, say: Say) -> ProviderLogs:
         """What takes the sessions."""
-        return ProviderLogs(self.name, self._provider, ledger)
+        return ProviderLogs(self.name, self._provider, ledger, say)
 
     def finishing(self, stop: Stop) -> Shutdown:
         """What flushes the exporter."""
@@ -141,7 +205,9 @@ class ExporterMetrics:
 
     def consumer(self, totals: Mapping[CounterMetric, Totals]) -> ProviderMetrics:
         """What takes the sessions."""
-        return ProviderMetrics(self._provider, totals)
+        metrics = ProviderMetrics(self._provider)
+        metrics.observe(totals)
+        return metrics
 
     def finishing(self, stop: Stop) -> Shutdown:
         """What flushes the exporter."""

@@ -1,14 +1,13 @@
-"""bpf(2): elements of maps, all of which have 64-bit keys here, and running an iterator."""
+"""bpf(2): elements of maps, all of which have 64-bit keys here; running an iterator; the maps that there are."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import platform
 from collections.abc import Iterator
 
-_LOOKUP, _DELETE, _NEXT_KEY, _ITER_CREATE = 1, 3, 4, 33
+_LOOKUP, _DELETE, _NEXT_KEY, _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _ITER_CREATE = 1, 3, 4, 12, 14, 15, 33
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -21,6 +20,32 @@ class _ElementAttribute(ctypes.Structure):
         ("key", ctypes.c_uint64),
         ("value", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
+    ]
+
+
+class _IdAttribute(ctypes.Structure):
+    """The part that the commands about ids use."""
+
+    _fields_ = [("id", ctypes.c_uint32), ("next_id", ctypes.c_uint32), ("open_flags", ctypes.c_uint32)]
+
+
+class _InfoAttribute(ctypes.Structure):
+    """The part that BPF_OBJ_GET_INFO_BY_FD uses."""
+
+    _fields_ = [("bpf_fd", ctypes.c_uint32), ("info_len", ctypes.c_uint32), ("info", ctypes.c_uint64)]
+
+
+class _MapInfo(ctypes.Structure):
+    """The beginning of struct bpf_map_info."""
+
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("name", ctypes.c_char * 16),
     ]
 
 
@@ -43,22 +68,56 @@ def keys(map_fd: int) -> Iterator[int]:
         yield key.value
 
 
+def map_ids() -> Iterator[int]:
+    """The id of each map of this kernel, in the order in which they were made."""
+    attribute = _IdAttribute()
+    try:
+        while True:
+            _call(_MAP_NEXT_ID, attribute)
+            yield attribute.next_id
+            attribute.id = attribute.next_id
+    except FileNotFoundError:
+        return
+
+
+def map_name(map_id: int) -> str:
+    """Name of a map of any process; empty if it has gone meanwhile."""
+    try:
+        descriptor = _call(_MAP_BY_ID, _IdAttribute(map_id))
+    except FileNotFoundError:
+        return ""
+    try:
+        return map_info(descriptor)[1]
+    finally:
+        os.close(descriptor)
+
+
+def map_info(map_fd: int) -> tuple[int, str]:
+    """Id and name of a map."""
+    info = _MapInfo()
+    _call(_INFO, _InfoAttribute(map_fd, ctypes.sizeof(info), ctypes.addressof(info)))
+    return info.id, info.name.decode()
+
+
 def run_iterator(link_fd: int) -> None:
     """Have an attached iterator program run over all that it iterates."""
-    attribute = (ctypes.c_uint32 * 2)(link_fd, 0)
-    output = _libc.syscall(_SYSCALL, _ITER_CREATE, attribute, ctypes.sizeof(attribute))
-    if output < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    output = _call(_ITER_CREATE, (ctypes.c_uint32 * 2)(link_fd, 0))
     while os.read(output, 4096):
         pass
     os.close(output)
 
 
+def _call(command: int, attribute: ctypes.Structure | ctypes.Array[ctypes.c_uint32]) -> int:
+    result = _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
 def _element(command: int, map_fd: int, key: ctypes.c_uint64 | None, value: int = 0) -> bool:
     attribute = _ElementAttribute(map_fd, ctypes.addressof(key) if key is not None else 0, value, 0)
-    if _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute)) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number != errno.ENOENT:
-        raise OSError(number, os.strerror(number))
-    return False
+    try:
+        _call(command, attribute)
+    except FileNotFoundError:
+        return False
+    return True

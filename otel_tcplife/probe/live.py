@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.attach import attach
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
@@ -35,9 +35,18 @@ _OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP
 class LiveSource:
     """A running trace of this host's TCP sessions. One thread reads it."""
 
-    def __init__(self, filters: Filters, sizes: Sizes, interim: float = 0) -> None:
+    def __init__(
+        self,
+        filters: Filters,
+        sizes: Sizes,
+        interim: float = 0,
+        scope: Scope = Scope.HOST,
+        *,
+        hide_own: bool = True,
+    ) -> None:
         """Start tracing, with interim reports after so many seconds if not 0.
 
+        `hide_own` leaves out the connections of this process, those of an agent that exports what it finds.
         Raise CannotTrace, with the reason and the remedy, where that cannot be.
         """
         for check in (check_kernel(), check_privileges()):
@@ -45,15 +54,17 @@ class LiveSource:
                 raise CannotTrace(check.found, check.remedy)
         cpus = possible_cpus()
         try:
-            program = program_text(read_kernel_btf(), filters, sizes, interim=interim, cpus=cpus)
+            program = program_text(
+                read_kernel_btf(), filters, sizes, scope, interim=interim, hide_own=hide_own, cpus=cpus
+            )
         except BtfError as error:
             raise CannotTrace(str(error), BTF_KERNEL) from error
-        self._attached = attach(program)
+        self._attached = attach(program, scope)
         bpf.run_iterator(self._attached.scan)
         self._ring = Ring(self._attached.ring, sizes.ring_bytes)
         self._counters = Counters(self._attached.counters, cpus)
         self._cgroups = Cgroups(self._attached.cgroup_paths)
-        self._wants_owner = filters.pid is not None
+        self._wants_owner = filters.pid is not None or scope is Scope.PROCESS
         self._ownerless = 0
         self._filtered_ownerless = 0
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
@@ -92,6 +103,11 @@ class LiveSource:
         counts[Counter.SUBMITTED] += self._ownerless
         counts[Counter.FILTERED] += self._filtered_ownerless
         return {outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}
+
+    @property
+    def host_map(self) -> int | None:
+        """Descriptor of the map that tells others that the whole host is traced, where it is."""
+        return self._attached.host
 
     def seen(self) -> int:
         """Sessions and connects seen to end: the sum of the outcomes, and those that still wait for their owner."""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe.btf import Btf
 from otel_tcplife.session import EXECUTABLE_SIZE, SESSION, offset_of
 
@@ -33,13 +33,17 @@ def bpf_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
-def program_text(btf: Btf, filters: Filters, sizes: Sizes, *, interim: float, cpus: int) -> str:
+def program_text(
+    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_own: bool, cpus: int
+) -> str:
     """The whole program; `interim` in seconds, 0 for no interim reports.
 
     Raise BtfError, naming it, if this kernel lacks a struct member that the program reads.
     """
     source = (bpf_directory() / "tcplife.bpf.c").read_text()
-    macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters), **_agent()}
+    macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters, scope), **_agent()}
+    macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
+    macros["HIDE_OWN"] = str(int(hide_own))
     macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
     defines = [f"#define {name} {value}" for name, value in macros.items()]
     return "\n".join([*defines, '#line 1 "tcplife.bpf.c"', source, *_layout_assertions()])
@@ -70,9 +74,10 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
     }
 
 
-def _selection(filters: Filters) -> dict[str, str]:
+def _selection(filters: Filters, scope: Scope) -> dict[str, str]:
+    pid = _one_of("pid", () if filters.pid is None else (filters.pid,))
     return {
-        "SELECT_PID(pid)": _one_of("pid", () if filters.pid is None else (filters.pid,)),
+        "SELECT_PID(pid)": "is_one_of_ours(pid)" if scope is Scope.PROCESS else pid,
         "SELECT_IP_VERSION(version)": _one_of("version", () if filters.ip_version is None else (filters.ip_version,)),
         "SELECT_LOCAL_PORT(port)": _one_of("port", filters.local_ports),
         "SELECT_PEER_PORT(port)": _one_of("port", filters.peer_ports),

@@ -68,7 +68,7 @@ def test_the_same_as_the_sdk_makes(given_batches: list[SessionBatch], preference
     aggregator = Aggregator(Resource({}), preference, {})
     reader = _sdk_reader(preference)
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    by_the_sdk = ProviderMetrics(provider, {})
+    by_the_sdk = ProviderMetrics(provider)
     for batch in given_batches:
         aggregator.add(batch)
         by_the_sdk(batch)

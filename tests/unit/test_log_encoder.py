@@ -25,7 +25,7 @@ def _by_the_sdk(batch: SessionBatch) -> ExportLogsServiceRequest:
     provider = LoggerProvider(_RESOURCE, shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     ledger = Ledger()
-    ProviderLogs("test", provider, ledger)(batch)
+    ProviderLogs("test", provider, ledger, print)(batch)
     assert ledger.totals() == {("test", Outcome.EXPORTED): len(batch)}
     finished: Sequence[ReadableLogRecord] = exporter.get_finished_logs()
     return encode_logs(finished)

@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.options import Sizes, parse_pid, parse_ports, read_interim, read_sizes
+from otel_tcplife.options import (
+    DEFAULT_SIZES,
+    OPTIONS,
+    Filters,
+    Options,
+    Scope,
+    Sizes,
+    parse_pid,
+    parse_ports,
+    read_options,
+)
 
 RING, SESSIONS, INTERIM = (f"OTEL_PYTHON_TCPLIFE_{name}" for name in ("RING_BYTES", "MAX_SESSIONS", "INTERIM"))
+
+_HOST = {"scope": "host"}
 
 NO_NUMBERS = ["", " ", "x", "80x", "-1", "+1", "1.5", "1e3", "0x50", "1_0", "\u0665", "\u00b2", "9" * 5000]
 """In no decimal digits, or in too many for int()."""
@@ -58,28 +70,28 @@ def test_no_pid(bad: str) -> None:
     ],
 )
 def test_sizes(environ: dict[str, str], sizes: Sizes) -> None:
-    assert read_sizes(environ) == sizes
+    assert read_options(_HOST, environ).sizes == sizes
 
 
 def test_the_smallest_ring_is_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 16384}.__getitem__)
-    assert read_sizes({RING: "16384"}).ring_bytes == 16384
+    assert read_options(_HOST, {RING: "16384"}).sizes.ring_bytes == 16384
     with pytest.raises(BadUsage, match=f"^{RING}: '8192' is not a size; give a number from 16384 to 1073741824$"):
-        read_sizes({RING: "8192"})
+        read_options(_HOST, {RING: "8192"})
 
 
 @pytest.mark.parametrize("bad", [number for number in NO_NUMBERS if number.strip()])
 @pytest.mark.parametrize("variable", [RING, SESSIONS])
 def test_no_sizes(variable: str, bad: str) -> None:
     with pytest.raises(BadUsage) as raised:
-        read_sizes({variable: bad})
+        read_options(_HOST, {variable: bad})
     assert str(raised.value).startswith(f"{variable}: {bad!r} is not a size; give a number from ")
 
 
 @pytest.mark.parametrize(
     ("variable", "bad", "told"),
     [
-        (RING, "8388609", f"{RING}=8388609 is no power of two; give such as 8388608"),
+        (RING, "8388609", f"{RING}: 8388609 is no power of two; give such as 8388608"),
         (RING, str(1 << 31), f"{RING}: '2147483648' is not a size; give a number from "),
         (SESSIONS, "0", f"{SESSIONS}: '0' is not a size; give a number from 1 to 16777216"),
         (SESSIONS, "16777217", f"{SESSIONS}: '16777217' is not a size; give a number from 1 to 16777216"),
@@ -87,7 +99,7 @@ def test_no_sizes(variable: str, bad: str) -> None:
 )
 def test_sizes_that_cannot_be(variable: str, bad: str, told: str) -> None:
     with pytest.raises(BadUsage) as raised:
-        read_sizes({variable: bad})
+        read_options(_HOST, {variable: bad})
     assert str(raised.value).startswith(told)
 
 
@@ -95,11 +107,56 @@ def test_sizes_that_cannot_be(variable: str, bad: str, told: str) -> None:
     ("text", "seconds"), [(None, 0), ("", 0), ("0", 0), (" 60 ", 60), ("0.25", 0.25), ("0.01", 0.01), ("1e9", 1e9)]
 )
 def test_interim(text: str | None, seconds: float) -> None:
-    assert read_interim({} if text is None else {INTERIM: text}) == seconds
+    assert read_options(_HOST, {} if text is None else {INTERIM: text}).interim == seconds
 
 
 @pytest.mark.parametrize("bad", ["x", "60s", "-1", "nan", "inf", "-inf", "1e300", "1e-9"])
 def test_no_interim(bad: str) -> None:
     with pytest.raises(BadUsage) as raised:
-        read_interim({INTERIM: bad})
-    assert str(raised.value) == f"{INTERIM}={bad!r} is no time; give a number of seconds, such as 60"
+        read_options(_HOST, {INTERIM: bad})
+    assert str(raised.value) == f"{INTERIM}: {bad!r} is no time; give a number of seconds, such as 60"
+
+
+def test_the_defaults_of_a_process() -> None:
+    assert read_options({}, {}) == Options(Scope.PROCESS, Filters(), DEFAULT_SIZES[Scope.PROCESS], 0)
+
+
+_OF_ALL: dict[str, tuple[object, str]] = {
+    "scope": ("host", "process"),
+    "local_ports": ([80, 81], "443"),
+    "remote_ports": ((5432,), "1,2"),
+    "ip_version": (6, "4"),
+    "ring_bytes": (4096 << 4, "4096"),
+    "max_sessions": (5, "6"),
+    "interim": (0.5, "60"),
+}
+
+
+def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -> None:
+    assert {*OPTIONS} == {*_OF_ALL, "pid"}
+    environ = {f"OTEL_PYTHON_TCPLIFE_{name.upper()}": text for name, (_, text) in _OF_ALL.items()}
+    by_variables = Options(Scope.PROCESS, Filters(None, (443,), (1, 2), 4), Sizes(4096, 6, 1024), 60)
+    assert read_options({}, environ) == by_variables
+    assert read_options(dict.fromkeys(_OF_ALL), environ) == by_variables
+    given = {name: value for name, (value, _) in _OF_ALL.items()}
+    assert read_options({**given, "pid": 181}, environ) == Options(
+        Scope.HOST, Filters(181, (80, 81), (5432,), 6), Sizes(65536, 5, 8192), 0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"ports": 80}, "there is no option 'ports'; use one of scope, local_ports, remote_ports, ip_version, "),
+        ({"scope": "all"}, "scope: 'all' is no scope; use process or host"),
+        ({"local_ports": [80, -1]}, "local_ports: '-1' is not a port; give a number from 1 to 65535"),
+        ({"local_ports": ""}, "local_ports: '' is not a port; give a number from 1 to 65535"),
+        ({"ip_version": 5}, "ip_version: '5' is no version of IP; give 4 or 6"),
+        ({"interim": True}, "interim: 'True' is no time; give a number of seconds, such as 60"),
+        ({"ring_bytes": 1e6}, "ring_bytes: '1000000.0' is not a size; give a number from "),
+    ],
+)
+def test_what_is_given_and_cannot_be(given: dict[str, object], told: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        read_options(given, {})
+    assert str(raised.value).startswith(told)

@@ -1,0 +1,83 @@
+"""The plugin: what OpenTelemetry's Python agent finds by the entry point `opentelemetry_instrumentor: tcplife`.
+
+All else is imported only when it is to trace, and nothing that goes wrong gets out of here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+if TYPE_CHECKING:
+    from otel_tcplife.tracing import Tracing
+
+NAME = "tcplife"
+
+_logger = logging.getLogger("otel_tcplife")
+
+
+class TcplifeInstrumentor(BaseInstrumentor):
+    """Feeds the closed TCP sessions of this process, or of this host, to the agent's logger and meter providers.
+
+    `instrument()` takes `logger_provider`, `meter_provider` and the options of `otel_tcplife.options`.
+    """
+
+    _tracing: Tracing | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: it is no library that is instrumented."""
+        return ()
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Start tracing. What cannot be is said in one log line. A second call does nothing."""
+        if not self.is_instrumented_by_opentelemetry:  # a configuration file has it loaded before the entry point does
+            super().instrument(**kwargs)
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Hand over what there is, and trace no more. A second call does nothing."""
+        if self.is_instrumented_by_opentelemetry:
+            super().uninstrument(**kwargs)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        kwargs.pop("tracer_provider", None)  # some agents give theirs to every plugin
+        try:
+            if not _is_unwanted():
+                from otel_tcplife.tracing import start_tracing
+
+                self._tracing = start_tracing(**kwargs)
+        except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
+            _logger.warning("otel-tcplife: cannot trace: %s", " ".join((str(error) or repr(error)).splitlines()))
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        try:
+            if self._tracing:
+                self._tracing.stop()
+        except Exception as error:  # noqa: BLE001
+            _logger.warning("otel-tcplife: %s: %s", type(error).__name__, error)
+        finally:
+            self._tracing = None
+
+
+def _is_unwanted() -> bool:
+    """Whether the user has said so; or runs the command, which traces by itself."""
+    from otel_tcplife.declarative import is_disabled
+
+    disabled = [name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")]
+    return (
+        os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        or NAME in disabled
+        or "*" in disabled
+        or is_disabled(NAME)
+        or _is_command()
+    )
+
+
+def _is_command() -> bool:
+    return os.path.basename(next(iter(sys.orig_argv[1:]), "")) == "otel-tcplife" or sys.orig_argv[1:3] == [
+        "-m", "otel_tcplife",
+    ]  # fmt: skip

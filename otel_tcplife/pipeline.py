@@ -1,0 +1,76 @@
+"""From the kernel to the providers of an application: a thread that reads, and one that hands over."""
+
+from __future__ import annotations
+
+import threading
+
+from opentelemetry.metrics import MeterProvider
+
+from otel_tcplife.agent import Consumers, balance, run
+from otel_tcplife.counts import counters
+from otel_tcplife.export.providers import PROVIDERS, LoggerProvider, provider_logs, provider_metrics
+from otel_tcplife.ledger import Ledger
+from otel_tcplife.options import Options
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.say import Say
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.worker import Stop, Worker
+
+STOP_WITHIN = 1.0
+"""Seconds that the end of an application waits for the last sessions to be handed over."""
+
+QUEUE_RECORDS = 8192
+"""Sessions that may wait to be handed over, of about 200 bytes each; more are dropped, and counted."""
+
+_AT_ONCE = 256
+"""Sessions between two looks at whether it is time to stop."""
+
+
+class Pipeline:
+    """Sessions on their way from the kernel to the providers of this process, from its making until stop()."""
+
+    def __init__(
+        self, options: Options, logger_provider: LoggerProvider | None, meter_provider: MeterProvider | None, say: Say
+    ) -> None:
+        """Start tracing; the global providers stand for those that are not given. Raise CannotTrace."""
+        self._source = LiveSource(options.filters, options.sizes, options.interim, options.scope, hide_own=False)
+        self._ledger = Ledger()
+        self._stop = Stop(STOP_WITHIN)
+        self._say = say
+        self._logs = provider_logs(logger_provider, self._ledger, say)
+        self._metrics = provider_metrics(meter_provider)
+        self._metrics.observe(counters(self._source.outcomes, self._source.active, self._ledger))
+        worker = Worker(
+            PROVIDERS, self._hand_over, self._ledger, self._stop, most=_AT_ONCE, linger=0, capacity=QUEUE_RECORDS
+        )
+        self._consumers = Consumers(workers=[worker])
+        self._reader = threading.Thread(target=self._read, name="tcplife-reader", daemon=True)
+        self._reader.start()
+
+    @property
+    def host_map(self) -> int | None:
+        """See LiveSource."""
+        return self._source.host_map
+
+    def stop(self) -> list[str]:
+        """Hand over what there is, within STOP_WITHIN seconds; return the balance, in a line for each of its parts."""
+        self._stop.ask()
+        self._reader.join(self._stop.left)
+        self._metrics.end()
+        self._source.close()
+        return balance(self._source, self._ledger)
+
+    def abandon(self) -> None:
+        """In a fork of the process that traces, which has none of its threads: leave all to that one."""
+        self._metrics.forget()
+        self._source.close()
+
+    def _hand_over(self, batch: SessionBatch) -> None:
+        self._metrics(batch)
+        self._logs(batch)
+
+    def _read(self) -> None:
+        try:
+            run(self._source, self._consumers, self._stop)
+        except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
+            self._say(f"tracing has ended: {type(error).__name__}: {error}")

@@ -1,0 +1,179 @@
+"""Tracing within a Python application, which gets the telemetry through the providers of its OpenTelemetry SDK.
+
+    with start_tracing(scope="host"):
+        ...
+
+What a process forks is traced by it, in the kernel, and goes on to be traced by itself should that one end first. Of
+the processes that trace the whole host, one does at a time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable
+from weakref import WeakSet
+
+from opentelemetry.metrics import MeterProvider
+from typing_extensions import Self
+
+from otel_tcplife.export.providers import LoggerProvider
+from otel_tcplife.options import Options, Scope, read_options
+from otel_tcplife.pipeline import Pipeline
+from otel_tcplife.probe.host_collector import collector_before
+
+_logger = logging.getLogger("otel_tcplife")
+
+_LOOK_AGAIN = 5.0
+"""Seconds between two looks at whether the collector of the host has gone."""
+
+_tracings: WeakSet[Tracing] = WeakSet()
+
+
+def start_tracing(
+    *, logger_provider: LoggerProvider | None = None, meter_provider: MeterProvider | None = None, **options: object
+) -> Tracing:
+    """Trace this process, or with `scope="host"` this host, until stop() or the end of the process.
+
+    The global providers stand for those that are not given. Of the options (see OPTIONS), those that are not given
+    are those of the variables OTEL_PYTHON_TCPLIFE_*. Raise BadUsage or CannotTrace, with the reason and the remedy.
+    """
+    tracing = Tracing(read_options(options), logger_provider, meter_provider)
+    tracing.start()
+    return tracing
+
+
+class Tracing:
+    """Tracing that was started, in this process and in those that it forks."""
+
+    def __init__(
+        self, options: Options, logger_provider: LoggerProvider | None, meter_provider: MeterProvider | None
+    ) -> None:
+        self._options = options
+        self._providers = logger_provider, meter_provider
+        self._pipeline: Pipeline | None = None
+        self._tracer: int | None = None
+        """The process whose tracing covers this one and what it forks, once there is one: itself, or one above it."""
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def is_tracing(self) -> bool:
+        """Whether it is this process that traces, and not another one for it."""
+        return self._pipeline is not None
+
+    def start(self) -> None:
+        """Trace, as soon as it is our turn. Raise CannotTrace."""
+        _tracings.add(self)
+        atexit.register(self.stop)
+        try:
+            self._trace()
+        except BaseException:
+            self.stop()
+            raise
+        if not self.is_tracing:
+            say("another process collects the sessions of this host; this one does when that one has gone")
+            self._stand_by(_host_is_free)
+
+    def stop(self) -> None:
+        """Hand over what there is, within a second, and trace no more. Idempotent."""
+        self._stopped.set()
+        atexit.unregister(self.stop)
+        _tracings.discard(self)
+        with self._lock:
+            pipeline, self._pipeline = self._pipeline, None
+        if pipeline:
+            for line in pipeline.stop():
+                _logger.debug("otel-tcplife: %s", line)
+
+    def _trace(self) -> None:
+        """Trace, if nobody else does."""
+        if self._options.scope is Scope.HOST and not _host_is_free():
+            return
+        pipeline = Pipeline(self._options, *self._providers, say)
+        with self._lock:
+            if not self._stopped.is_set() and _is_first(pipeline):
+                self._pipeline, self._tracer = pipeline, os.getpid()
+                return
+        pipeline.stop()
+
+    def _stand_by(self, is_our_turn: Callable[[], bool]) -> None:
+        threading.Thread(target=self._wait, args=[is_our_turn], name="tcplife-standby", daemon=True).start()
+
+    def _wait(self, is_our_turn: Callable[[], bool]) -> None:
+        try:
+            while not self.is_tracing and not self._stopped.is_set():
+                if is_our_turn() and not self._stopped.is_set():
+                    self._trace()
+                if not self.is_tracing:
+                    self._stopped.wait(_LOOK_AGAIN)
+        except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
+            say(f"cannot trace: {error}")
+
+    def in_fork(self) -> None:
+        """Go on in a process that was forked by ours: its threads are not here, and its locks may be held."""
+        self._stopped, self._lock = threading.Event(), threading.Lock()
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline:
+            pipeline.abandon()
+        if self._options.scope is Scope.HOST:
+            self._stand_by(_host_is_free)
+        else:  # without a tracer, it was forked while that was yet to begin
+            self._stand_by(_end_of(self._tracer) if self._tracer else lambda: True)
+
+
+def say(line: str) -> None:
+    """A line for the user, who may have no idea that we are here."""
+    _logger.warning("otel-tcplife: %s", " ".join(line.splitlines()))
+
+
+def _host_is_free() -> bool:
+    try:
+        return not collector_before(None)
+    except PermissionError:  # it takes more than tracing does; better twice than not at all
+        return True
+
+
+def _is_first(pipeline: Pipeline) -> bool:
+    """Whether nobody has begun to collect the sessions of the host meanwhile."""
+    try:
+        return pipeline.host_map is None or not collector_before(pipeline.host_map)
+    except PermissionError:
+        return True
+
+
+def _end_of(process: int) -> Callable[[], bool]:
+    """What waits until a process has ended."""
+    try:
+        descriptor = os.pidfd_open(process)
+    except OSError:  # it has, or the kernel is older than pidfd_open(2)
+        return lambda: not os.path.exists(f"/proc/{process}")
+
+    def wait() -> bool:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
+        os.close(descriptor)
+        return True
+
+    return wait
+
+
+def _in_fork() -> None:
+    for tracing in list(_tracings):
+        try:
+            tracing.in_fork()
+        except Exception as error:  # noqa: BLE001 a fork must succeed
+            say(f"cannot trace: {error}")
+
+
+os.register_at_fork(after_in_child=_in_fork)
