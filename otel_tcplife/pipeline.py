@@ -57,13 +57,14 @@ class Pipeline:
         self._stop.ask()
         self._reader.join(self._stop.left)
         self._metrics.end()
+        told = balance(self._source, self._ledger)
         self._source.close()
-        return balance(self._source, self._ledger)
+        return told
 
     def abandon(self) -> None:
         """In a fork of the process that traces, which has none of its threads: leave all to that one."""
         self._metrics.forget()
-        self._source.close()
+        self._source.abandon()
 
     def _hand_over(self, batch: SessionBatch) -> None:
         self._metrics(batch)

@@ -40,3 +40,8 @@ class Counters:
         """The counts of all CPUs together, from when the program was loaded."""
         totals = self._values.sum(axis=0)
         return {counter: int(totals[counter]) for counter in Counter}
+
+    def unmap(self) -> None:
+        """Give the memory up, and the descriptor that keeps it; nothing can be read any more."""
+        del self._values
+        self._map.close()

@@ -126,6 +126,12 @@ class LiveSource:
         """End tracing and leave nothing in the kernel."""
         self._attached.close()
 
+    def abandon(self) -> None:
+        """Leave all to the process that this one was forked by: give up whatever of it is open here, too."""
+        self.close()
+        self._ring.unmap()
+        self._counters.unmap()
+
     def _complete(self, batch: SessionBatch) -> SessionBatch:
         """Add what user space knows."""
         if len(batch):

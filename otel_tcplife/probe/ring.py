@@ -29,10 +29,17 @@ class Ring:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
         consumer = mmap.mmap(map_fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         producer = mmap.mmap(map_fd, 2 * PAGE_SIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE)
+        self._maps = consumer, producer
         self._read_to = np.frombuffer(consumer, np.uint64, 1)
         self._written_to = np.frombuffer(producer, np.uint64, 1)
         self._data = np.frombuffer(producer, np.uint8, offset=PAGE_SIZE)
         self._size = size
+
+    def unmap(self) -> None:
+        """Give the memory up, and the descriptors that keep it; nothing can be read any more."""
+        del self._read_to, self._written_to, self._data
+        for each in self._maps:
+            each.close()
 
     def read(self) -> tuple[SessionBatch, float]:
         """All sessions that are complete, oldest first, and how full the ring was (0 to 1)."""
