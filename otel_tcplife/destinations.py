@@ -1,8 +1,9 @@
-"""Where the telemetry goes: --otlp-file, the standard OTEL_* variables, or else the embedded default."""
+"""Where the telemetry goes: an agent, --otlp-file, the standard OTEL_* variables, or else the embedded default."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,17 +19,31 @@ class Destinations:
     logs: tuple[str, ...]
     metrics: tuple[str, ...]
     directory: str | None
+    agent: bool = False
+    """Whether both go to the providers of the OpenTelemetry agent that runs this process."""
 
 
 def destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
     """OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER; without them, OTLP where an endpoint is set.
 
-    Where no signal has anywhere to go, all that are wanted go to files in DEFAULT_DIRECTORY.
+    To an agent, if `opentelemetry-instrument` runs us: these variables are meant for it. Where no signal has anywhere
+    to go, all that are wanted go to files in DEFAULT_DIRECTORY.
     """
+    if _has_agent():
+        return Destinations(("none",), ("none",), otlp_file, agent=True)
     logs, metrics = _exporters("logs", environ), _exporters("metrics", environ)
     wanted = [exporters for exporters in (logs, metrics) if exporters != ("none",)]
     is_default = otlp_file is None and bool(wanted) and not any(wanted)
     return Destinations(logs, metrics, DEFAULT_DIRECTORY if is_default else otlp_file)
+
+
+def _has_agent() -> bool:
+    """Whether an agent was loaded before us, and has set its providers up."""
+    if "opentelemetry.instrumentation.auto_instrumentation" not in sys.modules:
+        return False
+    from otel_tcplife.export.providers import has_global_providers
+
+    return has_global_providers()
 
 
 def _exporters(signal: Signal, environ: Mapping[str, str]) -> tuple[str, ...]:

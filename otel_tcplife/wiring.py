@@ -74,6 +74,8 @@ def describe(settings: Settings, chosen: Destinations) -> str:
     ways = [f"{signal} to {config.endpoint}" for signal, config in configs.items() if config]
     ways += [f"logs to the exporter {exporter.name}" for exporter in settings.other_logs]
     ways += [f"metrics to the exporter {exporter.name}" for exporter in settings.other_metrics]
+    if chosen.agent:
+        ways.append("logs and metrics to the OpenTelemetry agent of this process")
     if chosen.directory:
         ways.append(f"OTLP JSON Lines to {chosen.directory}")
     return ", ".join(ways) or "no telemetry is exported"
@@ -109,10 +111,17 @@ def wire(
     if config := settings.metrics:
         otlp = otlp_metric_exporter(config)
         metrics(through_exporter(otlp), config.endpoint, lambda: otlp.shutdown())
-    if files and chosen.logs != (NONE,):
+    if files and (chosen.agent or chosen.logs != (NONE,)):
         logs("file", files.write_logs, RECORDS_IN_LINE)
-    if files and chosen.metrics != (NONE,):
+    if files and (chosen.agent or chosen.metrics != (NONE,)):
         metrics(files.write_metrics, str(files.directory), lambda: None)
+    if chosen.agent:
+        from otel_tcplife.export.providers import PROVIDERS, provider_logs, provider_metrics
+
+        observed = provider_metrics(None)
+        observed.observe(totals)
+        consumers.inline.append(observed)
+        logs(PROVIDERS, provider_logs(None, ledger, say), RECORDS_IN_LINE)
     for exporter in settings.other_logs:
         logs(exporter.name, exporter.consumer(ledger, say), RECORDS_IN_LINE)
         consumers.exporting.append(exporter.finishing(stop))

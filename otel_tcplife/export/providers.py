@@ -160,6 +160,11 @@ class ProviderMetrics:
 _metrics_of: WeakKeyDictionary[MeterProvider, ProviderMetrics] = WeakKeyDictionary()
 
 
+def has_global_providers() -> bool:
+    """Whether somebody has set up a global provider of logs or of metrics."""
+    return isinstance(get_logger_provider(), SdkLoggerProvider) or isinstance(get_meter_provider(), SdkMeterProvider)
+
+
 def provider_logs(provider: LoggerProvider | None, ledger: Ledger, say: Say) -> ProviderLogs:
     """The route to the logger provider of an application, the global one if none is given."""
     return ProviderLogs(PROVIDERS, provider or get_logger_provider(), ledger, say)

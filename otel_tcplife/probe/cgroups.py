@@ -27,8 +27,14 @@ class Cgroups:
         """Have identity know all cgroups of the batch."""
         for cgroup in np.unique(batch["cgroup"]).tolist():
             if not identity.knows(cgroup):
-                path = bpf.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
+                path = self._path(cgroup)
                 identity.learn(cgroup, path.split(b"\0")[0].decode(errors="replace") if path else None)
+
+    def _path(self, cgroup: int) -> bytes | None:
+        try:
+            return bpf.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
+        except PermissionError:  # an application may have given up its privileges since it began
+            return None
 
 
 def _hierarchy() -> Iterator[tuple[int, str]]:

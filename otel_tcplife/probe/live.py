@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
@@ -67,6 +68,9 @@ class LiveSource:
         self._wants_owner = filters.pid is not None or scope is Scope.PROCESS
         self._ownerless = 0
         self._filtered_ownerless = 0
+        self._may_not_sweep = False
+        self._unclaimed = 0
+        """Sessions whose process never closed the descriptor, and that could not be read when tracing ended."""
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
         # A report comes a quarter late at most
         self._scan_interval = interim / 4 or float("inf")
@@ -81,7 +85,8 @@ class LiveSource:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
         if time.monotonic() >= self._next_scan:
             self._next_scan = time.monotonic() + self._scan_interval
-            bpf.run_iterator(self._attached.scan)
+            with suppress(PermissionError):
+                bpf.run_iterator(self._attached.scan)
         batch, fill = self._ring.read()
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
@@ -95,6 +100,8 @@ class LiveSource:
         self._attached.detach()
         batch, _ = self._ring.read()
         batch = concatenated([batch, self._sweep(0)])
+        if self._may_not_sweep:
+            self._unclaimed = self.seen() - sum(self.outcomes().values())
         return self._complete(batch)
 
     def outcomes(self) -> dict[str, int]:
@@ -102,7 +109,7 @@ class LiveSource:
         counts = self._counters.read()
         counts[Counter.SUBMITTED] += self._ownerless
         counts[Counter.FILTERED] += self._filtered_ownerless
-        return {outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}
+        return {**{outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}, "unclaimed": self._unclaimed}
 
     @property
     def host_map(self) -> int | None:
@@ -140,7 +147,11 @@ class LiveSource:
         return batch
 
     def _sweep(self, patience: float) -> SessionBatch:
-        taken = take_unclaimed(self._attached.unclaimed, patience)
+        try:
+            taken = take_unclaimed(self._attached.unclaimed, patience)
+        except PermissionError:  # an application may have given up its privileges since it began
+            self._may_not_sweep = True
+            return empty(0)
         if self._wants_owner:
             self._filtered_ownerless += len(taken)
             return empty(0)
