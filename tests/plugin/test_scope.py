@@ -1,0 +1,184 @@
+"""Of scope process, the kernel follows the sessions of this process and of what it forks, and no others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
+from tests.live.actor import Actor
+from tests.live.traffic import Traffic
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def tracing(interim: float = 0) -> Generator[LiveSource]:
+    source = LiveSource(Filters(), DEFAULT_SIZES[Scope.PROCESS], interim, Scope.PROCESS, hide_own=False)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _drain(source: LiveSource) -> list[Row]:
+    batch = source.drain()
+    assert source.seen() == sum(source.outcomes().values())
+    assert source.outcomes()["submitted"] == len(batch)
+    assert source.active() == 0
+    return _rows(batch)
+
+
+def _rows(batch: SessionBatch) -> list[Row]:
+    names = batch.dtype.names or ()
+    return [dict(zip(names, row)) for row in batch.tolist()]
+
+
+def _ports(row: Row) -> tuple[int, int]:
+    return row["local_port"], row["peer_port"]
+
+
+def _fork(action: Callable[[], object]) -> int:
+    """Have a child do this and exit; return its pid."""
+    child = os.fork()
+    if not child:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def test_its_own_sessions_and_no_others() -> None:
+    with Actor("act-client") as client, Actor("act-server") as server:
+        before = Traffic()
+        with tracing() as source:
+            foreign = server.tell("listen", "l", "127.0.0.1")
+            _, error = client.tell("connect", "c", "127.0.0.1", foreign)
+            assert not error
+            server.tell("accept", "l", "s")
+            client.tell("close", "c")
+            server.tell("close", "s")
+            client.tell("connect", "refused", "127.0.0.1", 9)
+            for traffic in (before, Traffic()):
+                traffic.sessions(2)
+                client.tell("connect", "c", "127.0.0.1", traffic.port)
+                ours = traffic.accept()
+                client.tell("close", "c")
+                ours.close()
+                traffic.close()
+            theirs = socket.create_connection(("127.0.0.1", foreign))
+            server.tell("accept", "l", "s")
+            theirs.close()
+            server.tell("close", "s")
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", 9))
+            rows = _drain(source)
+    # of each listener 2 sessions of both ends and 1 that a foreign client opened; 1 with a foreign server; 1 refused
+    assert len(rows) == 2 * (2 * 2 + 1) + 1 + 1
+    assert {row["pid"] for row in rows} == {os.getpid()}
+    assert sum(row["event"] == Event.CONNECT_FAILED for row in rows) == 1
+    assert sum(row["role"] == Role.SERVER for row in rows) == 2 * 3
+
+
+def test_what_it_forks_and_not_what_runs_another_program() -> None:
+    traffic = Traffic()
+    with tracing() as source:
+        child = _fork(lambda: traffic.sessions(1))
+        grandchildren: list[int] = []
+        read, write = os.pipe()
+        _fork(lambda: os.write(write, str(_fork(lambda: traffic.sessions(1))).encode()))
+        grandchildren.append(int(os.read(read, 20)))
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {traffic.port})).close()"
+        subprocess.run([sys.executable, "-IS", "-c", connect], check=True)
+        traffic.accept().close()
+        rows = _drain(source)
+    traffic.close()
+    os.close(read)
+    os.close(write)
+    assert sorted(row["pid"] for row in rows) == sorted([child] * 2 + grandchildren * 2 + [os.getpid()])
+
+
+def test_sessions_that_are_open_when_it_begins() -> None:
+    with Actor("act-client") as client:
+        traffic = Traffic()
+        both = traffic.open()
+        port, _ = client.tell("connect", "c", "127.0.0.1", traffic.port)
+        ours = traffic.accept()
+        with tracing() as source:
+            for end in (*both, ours):
+                end.close()
+            client.tell("close", "c")
+            rows = _drain(source)
+        traffic.close()
+    assert len(rows) == 3
+    assert {row["owner_source"] for row in rows} == {OwnerSource.ADOPTED}
+    assert {row["adopted"] for row in rows} == {1}
+    assert _ports(rows[2]) == (traffic.port, port)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_accepted_socket_that_another_process_handed_over(reset: bool) -> None:
+    """Nothing in the kernel tells that it will be ours, until we close it."""
+    with tracing() as source:
+        ours, theirs = socket.socketpair()
+        server = subprocess.Popen(
+            [sys.executable, "-IS", "-c", _HANDS_OVER, str(theirs.fileno())], pass_fds=[theirs.fileno()]
+        )
+        port = int(ours.recv(10))
+        client = socket.create_connection(("127.0.0.1", port))
+        _, [descriptor], _, _ = socket.recv_fds(ours, 1, 1)
+        server.wait()
+        accepted = socket.socket(fileno=descriptor)
+        client.sendall(bytes(300))
+        assert len(accepted.recv(300, socket.MSG_WAITALL)) == 300
+        accepted.sendall(bytes(50))
+        assert len(client.recv(50, socket.MSG_WAITALL)) == 50
+        if reset:
+            client.sendall(bytes(7))
+            accepted.recv(7, socket.MSG_PEEK | socket.MSG_WAITALL)  # unread, so that close(2) resets
+        accepted.close()
+        client.close()
+        rows = {Role(row["role"]): row for row in _drain(source)}
+    assert rows.keys() == {Role.CLIENT, Role.SERVER}
+    handed = rows[Role.SERVER]
+    assert (handed["pid"], handed["owner_source"], handed["adopted"]) == (os.getpid(), OwnerSource.CLOSE, 1)
+    assert (handed["bytes_sent"], handed["bytes_received"]) == (50, 307 if reset else 300)
+    assert handed["close_reason"] == (CloseReason.LOCAL_RESET if reset else CloseReason.LOCAL_CLOSE)
+
+
+_HANDS_OVER = """
+import socket, sys
+wire = socket.socket(fileno=int(sys.argv[1]))
+listener = socket.create_server(("127.0.0.1", 0))
+wire.send(str(listener.getsockname()[1]).encode())
+accepted, _ = listener.accept()
+socket.send_fds(wire, [b"."], [accepted.fileno()])
+"""
+
+
+def test_a_session_that_goes_on_is_reported_at_both_ends() -> None:
+    """Its server's owner is not known yet, but that it is one of ours."""
+    traffic = Traffic()
+    with tracing(interim=0.2) as source:
+        client, server = traffic.open()
+        reports: list[Row] = []
+        while len({_ports(row) for row in reports}) < 2:
+            reports += _rows(source.read())
+        client.close()
+        server.close()
+        ends = _rows(concatenated([source.read(), source.drain()]))
+    traffic.close()
+    assert {row["event"] for row in reports} == {Event.SESSION_PROGRESS}
+    assert {row["pid"] for row in reports} == {os.getpid(), 0}
+    assert [row["pid"] for row in ends if row["event"] == Event.SESSION_CLOSED] == [os.getpid()] * 2
