@@ -20,9 +20,12 @@ _MAIN = Path(__file__).with_name("actor_main.py")
 class Actor:
     """An actor running inside its `with` block; what it is told is done when the call returns."""
 
-    def __init__(self, comm: str, *, uid: int = 0, run: Sequence[str] = ()) -> None:
-        """`run` is a command that runs the actor, in some place, as the process that it is itself."""
-        self._run = run
+    def __init__(self, comm: str, *, uid: int = 0, run: Sequence[str] = (), isolated: bool = True) -> None:
+        """`run` is a command that runs the actor, in some place, as the process that it is itself.
+
+        Not isolated, it is a Python like any other, which an agent may instrument.
+        """
+        self._run = [*run, sys.executable, *(["-IS"] if isolated else [])]
         self.comm = comm
         self.uid = uid
         self.executable = os.path.basename(os.path.realpath("/proc/self/exe"))
@@ -35,8 +38,6 @@ class Actor:
                 "KILL",
                 "--",
                 *self._run,
-                sys.executable,
-                "-IS",
                 str(_MAIN),
                 self.comm,
                 str(self.uid),
@@ -62,6 +63,10 @@ class Actor:
         if "error" in answer:
             raise RuntimeError(f"{self.comm}: {action}: {answer['error']}")
         return answer["done"]
+
+    def leave(self) -> None:
+        """Have it exit, as a program does that has come to its end, and wait until it is gone."""
+        self._process.communicate()
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone. Idempotent."""

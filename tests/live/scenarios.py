@@ -8,11 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from otel_tcplife.conventions import ATTRIBUTES
 from tests.live.actor import Actor, Stopwatch
+from tests.received import ReceivedLog
 
 SIZES = {"sent by the client": 3 << 20, "sent by the server": (3 << 20) + 12345}
 
 CLIENT, SERVER = "act-client", "act-server"
+
+_CLOCK_STEP = 50_000_000
+"""ns by which the wall clock may be adjusted while a test runs."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,27 @@ class End:
     def ports(self) -> tuple[int, int]:
         """Local and peer port: they tell this end from all others."""
         return self.attributes["network.local.port"], self.attributes["network.peer.port"]
+
+    def check(self, log: ReceivedLog) -> None:
+        """That this is its record, field by field."""
+        reported = {key: log.attributes.get(key) for key in self.attributes}
+        assert reported == self.attributes
+        assert not self.absent & log.attributes.keys()
+        assert log.event_name == self.event
+        failed = "error.type" in self.attributes
+        assert (log.severity_number, log.severity_text) == ((13, "WARN") if failed else (9, "INFO"))
+        assert self.closed[0] - _CLOCK_STEP <= log.time_unix_nano <= self.closed[1] + _CLOCK_STEP
+        assert log.time_unix_nano <= log.observed_time_unix_nano
+        _within(log, "tcplife.session.duration", self.duration)
+        _within(log, "tcplife.handshake.duration", self.handshake)
+        assert log.attributes.keys() <= {attribute.name for attribute in ATTRIBUTES}
+
+
+def _within(log: ReceivedLog, attribute: str, bounds: tuple[int, int] | None) -> None:
+    if bounds is None:
+        assert attribute not in log.attributes
+    else:
+        assert bounds[0] / 1e9 <= float(log.attributes[attribute]) <= bounds[1] / 1e9
 
 
 @dataclass
@@ -203,9 +229,14 @@ _EXECUTABLE_OF_THE_KILLED: dict[str, Any] = {} if _KEEPS_EXECUTABLE else {"proce
 def play(family: Family, action: Play) -> list[End]:
     """Play one session between two new processes; return its two ends."""
     with Actor(CLIENT) as client, Actor(SERVER, uid=_SERVER_UID) as server:
-        session = Session(family, client, server)
-        session.open()
-        special = action(session)
+        return play_between(client, server, family, action)
+
+
+def play_between(client: Actor, server: Actor, family: Family, action: Play) -> list[End]:
+    """Play one session between two processes; return its two ends."""
+    session = Session(family, client, server)
+    session.open()
+    special = action(session)
     sent = session.sent_by_client, session.sent_by_server
     ports = session.client_port, session.server_port
     name = f"{family.name} {action.__name__}"
@@ -242,19 +273,24 @@ def play(family: Family, action: Play) -> list[End]:
 
 
 def refused(family: Family) -> list[End]:
-    """Connect to a port that nobody listens on."""
+    """Connect to a port that nobody listens on, with a new process."""
     with Actor(CLIENT) as client, Actor(SERVER) as server:
-        port = server.tell("listen", "listener", family.listen, family.dual)
-        server.tell("close", "listener")
-        with Stopwatch() as connecting:
-            local_port, error = client.tell("connect", "c", family.connect, port)
-        assert error == "ECONNREFUSED"
-        attributes = {
-            "tcplife.role": "client",
-            "tcplife.owner.source": "connect",
-            "error.type": "ECONNREFUSED",
-            **_identity(family, client, (local_port, port)),
-        }
+        return refused_between(client, server, family)
+
+
+def refused_between(client: Actor, server: Actor, family: Family) -> list[End]:
+    """Connect to a port that the server listens on no more."""
+    port = server.tell("listen", "listener", family.listen, family.dual)
+    server.tell("close", "listener")
+    with Stopwatch() as connecting:
+        local_port, error = client.tell("connect", "c", family.connect, port)
+    assert error == "ECONNREFUSED"
+    attributes = {
+        "tcplife.role": "client",
+        "tcplife.owner.source": "connect",
+        "error.type": "ECONNREFUSED",
+        **_identity(family, client, (local_port, port)),
+    }
     absent = {
         "tcplife.session.duration", "tcplife.bytes.sent", "tcplife.bytes.received", "tcplife.close.reason",
         "tcplife.rtt.smoothed", "tcplife.rtt.min",
