@@ -65,12 +65,14 @@ class LiveSource:
         self._ring = Ring(self._attached.ring, sizes.ring_bytes)
         self._counters = Counters(self._attached.counters, cpus)
         self._cgroups = Cgroups(self._attached.cgroup_paths)
-        self._wants_owner = filters.pid is not None or scope is Scope.PROCESS
+        self._wants_owner = filters.pid is not None
+        self._scope = scope
         self._ownerless = 0
         self._filtered_ownerless = 0
         self._may_not_sweep = False
         self._unclaimed = 0
-        """Sessions whose process never closed the descriptor, and that could not be read when tracing ended."""
+        """Sessions whose process has not closed the descriptor, so that it is not known whether they are ours, or
+        that could not be read any more."""
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
         # A report comes a quarter late at most
         self._scan_interval = interim / 4 or float("inf")
@@ -101,7 +103,7 @@ class LiveSource:
         batch, _ = self._ring.read()
         batch = concatenated([batch, self._sweep(0)])
         if self._may_not_sweep:
-            self._unclaimed = self.seen() - sum(self.outcomes().values())
+            self._unclaimed += self.seen() - sum(self.outcomes().values())
         return self._complete(batch)
 
     def outcomes(self) -> dict[str, int]:
@@ -151,6 +153,9 @@ class LiveSource:
             taken = take_unclaimed(self._attached.unclaimed, patience)
         except PermissionError:  # an application may have given up its privileges since it began
             self._may_not_sweep = True
+            return empty(0)
+        if self._scope is Scope.PROCESS:
+            self._unclaimed += len(taken)
             return empty(0)
         if self._wants_owner:
             self._filtered_ownerless += len(taken)
