@@ -1,0 +1,208 @@
+"""Tracing that an application starts itself, on providers of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+
+from otel_tcplife import pipeline
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.instrumentor import TcplifeInstrumentor
+from otel_tcplife.tracing import start_tracing
+from tests.live.actor import Actor
+from tests.live.traffic import Traffic
+
+
+@dataclass
+class Providers:
+    """Providers that keep what they get."""
+
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+    views: tuple[View, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._exporter = InMemoryLogRecordExporter()
+        self.logs = LoggerProvider(shutdown_on_exit=False)
+        self.logs.add_log_record_processor(SimpleLogRecordProcessor(self._exporter))
+        self.metrics = MeterProvider([self.reader], shutdown_on_exit=False, views=self.views)
+
+    def records(self, port: int) -> list[dict[str, Any]]:
+        """The attributes of the records of sessions with this port at either end."""
+        finished: tuple[ReadableLogRecord, ...] = self._exporter.get_finished_logs()
+        all_attributes = [dict(each.log_record.attributes or {}) for each in finished]
+        return [each for each in all_attributes if port in (each["network.local.port"], each["network.peer.port"])]
+
+    def collect(self) -> dict[str, list[Any]]:
+        """The data points of each metric as it is now."""
+        data = self.reader.get_metrics_data()
+        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+        return {metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics}
+
+    def points(self, name: str) -> list[Any]:
+        """The data points of one metric as it is now."""
+        return self.collect().get(name, [])
+
+    def outcomes(self, name: str) -> dict[str, int]:
+        """The values of a counter, by outcome, where there are any."""
+        return {point.attributes["tcplife.outcome"]: point.value for point in self.points(name) if point.value}
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+def test_this_process_on_given_providers(traffic: Traffic) -> None:
+    providers = Providers()
+    with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics) as tracing:
+        assert tracing.is_tracing
+        made = traffic.sessions(5)
+    assert not tracing.is_tracing
+    assert traffic.sessions(1) == 2
+    records = providers.records(traffic.port)
+    assert len(records) == made
+    assert {record["process.pid"] for record in records} == {os.getpid()}
+    assert sum(point.count for point in providers.points("tcplife.session.duration")) == made
+    assert providers.outcomes("tcplife.probe.sessions") == {"submitted": made}
+    assert providers.outcomes("tcplife.export.records") == {"exported": made}
+
+
+def test_the_host_with_filters() -> None:
+    providers = Providers()
+    with Actor("act-client") as client, Actor("act-server") as server:
+        ports = [server.tell("listen", name, "127.0.0.1") for name in ("kept", "other")]
+        with start_tracing(
+            logger_provider=providers.logs, meter_provider=providers.metrics, scope="host", remote_ports=ports[:1]
+        ) as tracing:
+            if not tracing.is_tracing:
+                pytest.fail("another process collects the sessions of this host")
+            for name, port in zip(("kept", "other"), ports):
+                client.tell("connect", "c", "127.0.0.1", port)
+                server.tell("accept", name, "s")
+                client.tell("close", "c")
+                server.tell("close", "s")
+    [record] = providers.records(ports[0])
+    assert (record["process.pid"], record["tcplife.role"]) == (client.pid, "client")
+    assert not providers.records(ports[1])
+
+
+def test_an_option_that_cannot_be_is_an_error_here() -> None:
+    with pytest.raises(BadUsage, match=r"^scope: 'all' is no scope; use process or host$"):
+        start_tracing(scope="all")
+
+
+def test_it_can_begin_and_end_again_and_again(traffic: Traffic) -> None:
+    """The counters go on from where they were, and no session is counted twice."""
+    providers = Providers()
+    instrumentor = TcplifeInstrumentor()
+    made = 0
+    for _ in range(3):
+        TcplifeInstrumentor().uninstrument()
+        instrumentor.instrument(logger_provider=providers.logs, meter_provider=providers.metrics, tracer_provider=None)
+        TcplifeInstrumentor().instrument()
+        made += traffic.sessions(2)
+        instrumentor.uninstrument()
+        instrumentor.uninstrument()
+        traffic.sessions(1)
+        assert len(providers.records(traffic.port)) == made
+        assert providers.outcomes("tcplife.probe.sessions") == {"submitted": made}
+        assert providers.outcomes("tcplife.export.records") == {"exported": made}
+        assert sum(point.count for point in providers.points("tcplife.session.io")) == 2 * made
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tcplife")]
+
+
+def test_the_sessions_that_are_open_now_are_observed(traffic: Traffic) -> None:
+    providers = Providers()
+    with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
+        ends = [end for _ in range(3) for end in traffic.open()]
+        [active] = providers.points("tcplife.session.active")
+        assert (active.value, dict(active.attributes)) == (6, {})
+        for end in ends:
+            end.close()
+        [active] = providers.points("tcplife.session.active")
+        assert active.value == 0
+
+
+def test_the_views_and_the_temporality_of_the_application_apply(traffic: Traffic) -> None:
+    views = (
+        View(instrument_name="tcplife.session.duration", aggregation=ExplicitBucketHistogramAggregation([1.0])),
+        View(instrument_name="tcplife.session.rtt", name="rtt", attribute_keys=set[str]()),
+    )
+    delta = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
+    providers = Providers(delta, views)
+    with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
+        made = traffic.sessions(4)
+    points = providers.collect()
+    assert {tuple(point.explicit_bounds) for point in points["tcplife.session.duration"]} == {(1.0,)}
+    assert sum(point.count for point in points["tcplife.session.duration"]) == made
+    [rtt] = points["rtt"]
+    assert (rtt.count, dict(rtt.attributes)) == (made, {})
+    assert {*providers.collect()} == {"tcplife.probe.sessions", "tcplife.export.records"}  # which are cumulative
+
+
+class _Fails(LogRecordProcessor):
+    """Fails on every third record."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self._count += 1
+        if not self._count % 3:
+            raise RuntimeError("every third")
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def test_a_processor_that_fails_is_told_once_and_counted(traffic: Traffic, caplog: pytest.LogCaptureFixture) -> None:
+    providers = Providers()
+    providers.logs.add_log_record_processor(_Fails())
+    with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
+        made = traffic.sessions(6)
+    assert providers.outcomes("tcplife.export.records") == {"exported": made - made // 3, "rejected": made // 3}
+    assert [record.message for record in caplog.records] == [
+        "otel-tcplife: cannot emit log records to providers: RuntimeError: every third; "
+        "each that fails is counted as rejected"
+    ]
+
+
+class _Waits(_Fails):
+    """Holds the first record until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self.go_on.wait()
+
+
+def test_what_there_is_no_room_for_is_counted(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "QUEUE_RECORDS", 10)
+    providers, waits = Providers(), _Waits()
+    providers.logs.add_log_record_processor(waits)
+    with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
+        made = 0
+        while not (dropped := providers.outcomes("tcplife.export.records")):
+            made += traffic.sessions(10)
+        assert {*dropped} == {"dropped"}
+        waits.go_on.set()
+    outcomes = Counter(providers.outcomes("tcplife.export.records"))
+    assert outcomes["dropped"] >= dropped["dropped"]
+    assert outcomes["exported"] == len(providers.records(traffic.port))
+    assert outcomes["exported"] + outcomes["dropped"] == made
+    assert providers.outcomes("tcplife.probe.sessions") == {"submitted": made}
