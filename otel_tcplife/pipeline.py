@@ -25,6 +25,9 @@ QUEUE_RECORDS = 8192
 _AT_ONCE = 256
 """Sessions between two looks at whether it is time to stop."""
 
+_LINGER = 1.0
+"""Seconds that a session waits for others: a handful costs nearly as much as one."""
+
 
 class Pipeline:
     """Sessions on their way from the kernel to the providers of this process, from its making until stop()."""
@@ -41,7 +44,7 @@ class Pipeline:
         self._metrics = provider_metrics(meter_provider)
         self._metrics.observe(counters(self._source.outcomes, self._source.active, self._ledger))
         worker = Worker(
-            PROVIDERS, self._hand_over, self._ledger, self._stop, most=_AT_ONCE, linger=0, capacity=QUEUE_RECORDS
+            PROVIDERS, self._hand_over, self._ledger, self._stop, most=_AT_ONCE, linger=_LINGER, capacity=QUEUE_RECORDS
         )
         self._consumers = Consumers(workers=[worker])
         self._reader = threading.Thread(target=self._read, name="tcplife-reader", daemon=True)

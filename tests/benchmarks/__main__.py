@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Running, Sink, Subject, ours
+from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Running, Sink, Subject, instrumented, ours
 
 _ROUNDS = 5
 _SECONDS = 4.0
@@ -22,12 +22,17 @@ _RATE = 10_000
 def main() -> None:
     """Run all of them."""
     with tempfile.TemporaryDirectory() as directory:
-        load = Path(directory) / "load"
-        source = Path(__file__).with_name("load.c")
-        subprocess.run(["cc", "-O2", "-pthread", "-o", load, source], check=True)
+        load, requests = _built("load", directory), _built("requests", directory)
         cost(load)
         lost(load)
         slowdown(load)
+        application(requests)
+
+
+def _built(program: str, directory: str) -> Path:
+    binary = Path(directory) / program
+    subprocess.run(["cc", "-O2", "-pthread", "-o", binary, Path(__file__).with_name(f"{program}.c")], check=True)
+    return binary
 
 
 def make_sessions(load: Path, threads: int, seconds: float, rate: float) -> tuple[int, float]:
@@ -125,6 +130,40 @@ def slowdown(load: Path) -> None:
         measure(LIBBPF_TCPLIFE)
     for name, ratios in kept.items():
         row(name, spread(ratios))
+
+
+def application(requests: Path) -> None:
+    """Requests that a small HTTP server under OpenTelemetry's agent answers with the plugin, against without it."""
+    print("requests/s of an HTTP server under the agent with the plugin, against without it")
+    large = {"OTEL_BLRP_MAX_QUEUE_SIZE": "65536", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "4096"}
+    ways = {
+        "logs + metrics": {},
+        "logs + metrics, larger OTEL_BLRP_*": large,
+        "metrics only": {"OTEL_LOGS_EXPORTER": "none"},
+    }
+    for per_connection in (1, 100):
+        kept: dict[str, list[float]] = {}
+        told: dict[str, list[str]] = {}
+        for _ in range(_ROUNDS):
+            without, _ = _answered(requests, per_connection, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="tcplife")
+            for name, variables in ways.items():
+                rate, exported = _answered(requests, per_connection, **variables)
+                kept.setdefault(name, []).append(rate / without)
+                told.setdefault(name, []).append(f"{exported:,} records of {rate * _SECONDS / per_connection:,.0f}")
+        for name, ratios in kept.items():
+            row(f"{name}, {per_connection} on a connection", spread(ratios), told[name][-1])
+
+
+def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[float, int]:
+    """Requests that were answered in a second, and log records that the receiver has got."""
+    with Sink() as sink:
+        with Running(instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})) as running:
+            [port] = re.findall(r"serving (\d+)", running.text())
+            asked = [requests, port, str(_SECONDS), str(per_connection)]
+            answered, elapsed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+            running.stop()
+        time.sleep(0.1)
+    return int(answered) / float(elapsed), sink.records
 
 
 def spread(figures: Sequence[float]) -> str:

@@ -34,6 +34,14 @@ def ours(name: str, env: Mapping[str, str]) -> Subject:
     return Subject(name, [COMMAND, "--no-table"], ": tracing;", env)
 
 
+def instrumented(env: Mapping[str, str]) -> Subject:
+    """A small HTTP server under OpenTelemetry's agent."""
+    agent = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+    standard = {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    command = [agent, sys.executable, str(Path(__file__).with_name("application.py"))]
+    return Subject("an HTTP server under the agent", command, "serving ", {**standard, **env})
+
+
 LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", TCPLIFE, "PID")
 
 
