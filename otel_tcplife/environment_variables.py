@@ -4,22 +4,25 @@
 """
 
 OTEL_PYTHON_TCPLIFE_SCOPE = "OTEL_PYTHON_TCPLIFE_SCOPE"
-"""Of the plugin: `process` (the default: the sessions of this process and those that it forks), or `host`."""
+"""of the plugin: `process`, the default, or `host`"""
 
 OTEL_PYTHON_TCPLIFE_LOCAL_PORTS = "OTEL_PYTHON_TCPLIFE_LOCAL_PORTS"
-"""Comma-separated list of the local ports to trace; all by default."""
+"""comma-separated list of the local ports to trace, as `-L`; all by default"""
 
 OTEL_PYTHON_TCPLIFE_REMOTE_PORTS = "OTEL_PYTHON_TCPLIFE_REMOTE_PORTS"
-"""Comma-separated list of the remote ports to trace; all by default."""
+"""comma-separated list of the remote ports to trace, as `-D`; all by default"""
 
 OTEL_PYTHON_TCPLIFE_IP_VERSION = "OTEL_PYTHON_TCPLIFE_IP_VERSION"
-"""4 or 6, to trace this family only."""
-
-OTEL_PYTHON_TCPLIFE_RING_BYTES = "OTEL_PYTHON_TCPLIFE_RING_BYTES"
-"""Size of the ring buffer in bytes, a power of two from 4096: about 200 for each session that waits to be read."""
-
-OTEL_PYTHON_TCPLIFE_MAX_SESSIONS = "OTEL_PYTHON_TCPLIFE_MAX_SESSIONS"
-"""How many open sessions are followed at most: about 170 bytes of kernel memory each, taken at the start."""
+"""4 or 6, to trace this family only, as `-4` and `-6`; both by default"""
 
 OTEL_PYTHON_TCPLIFE_INTERIM = "OTEL_PYTHON_TCPLIFE_INTERIM"
-"""Seconds after which a session that goes on is reported, and again each time that they have passed; off by default."""
+"""seconds after which a session that goes on is reported, as `tcplife.session.progress`, and again each time that they
+have passed; off by default"""
+
+OTEL_PYTHON_TCPLIFE_RING_BYTES = "OTEL_PYTHON_TCPLIFE_RING_BYTES"
+"""size of the ring buffer, a power of two, with about 220 bytes for each session that waits to be read; 8388608 for a
+host, 524288 for a process"""
+
+OTEL_PYTHON_TCPLIFE_MAX_SESSIONS = "OTEL_PYTHON_TCPLIFE_MAX_SESSIONS"
+"""sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start; 65536 of a host,
+16384 of a process"""

@@ -1,11 +1,14 @@
-"""The tables of README.md, made from the telemetry contract: `python -m tests.readme` writes them there."""
+"""The tables of README.md, made from the code that they restate: `python -m tests.readme` writes them there."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
+from otel_tcplife import environment_variables
 from otel_tcplife.conventions import (
     ACTIVE,
     ATTRIBUTES,
@@ -17,17 +20,32 @@ from otel_tcplife.conventions import (
     OUTCOME,
     PROBE_SESSIONS,
 )
+from otel_tcplife.options import OPTIONS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-_SECTION = re.compile(r"(<!-- telemetry: [^\n]* -->\n).*?(<!-- /telemetry -->)", re.DOTALL)
+_SECTION = re.compile(r"(<!-- (telemetry|options): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def updated(readme: str) -> str:
     """The text with its tables made anew."""
-    return _SECTION.sub(lambda found: found[1] + "\n".join(_tables()) + "\n" + found[2], readme)
+    sections = {"telemetry": _telemetry, "options": _options}
+    return _SECTION.sub(lambda found: found[1] + "\n".join(sections[found[2]]()) + "\n" + found[3], readme)
 
 
-def _tables() -> Iterable[str]:
+def _options() -> Iterable[str]:
+    """The variables, each with the text that stands under it."""
+    lines = ast.parse(Path(environment_variables.__file__).read_text()).body
+    rows: list[tuple[str, str]] = []
+    for name, text in pairwise(lines):
+        if isinstance(name, ast.Assign) and isinstance(text, ast.Expr):
+            rows.append((f"`{ast.literal_eval(name.value)}`", " ".join(str(ast.literal_eval(text.value)).split())))
+    assert [variable.strip("`") for variable, _ in rows] == [
+        f"OTEL_PYTHON_TCPLIFE_{option.upper()}" for option in OPTIONS if option != "pid"
+    ]
+    yield from _table(("variable", "meaning"), rows)
+
+
+def _telemetry() -> Iterable[str]:
     closed, failed, progress = EVENT_NAMES.values()
     yield f"Events: `{closed}`, `{failed}` for a connect that never reached ESTABLISHED, and, where interim reports are"
     yield f"asked for, `{progress}`."
