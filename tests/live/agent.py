@@ -19,8 +19,16 @@ COMMAND = str(Path(sys.executable).with_name("otel-tcplife"))
 class Agent:
     """otel-tcplife, tracing inside its `with` block; leaving it sends SIGINT and waits until all is drained."""
 
-    def __init__(self, arguments: Sequence[str] = (), env: Mapping[str, str] = {}, cwd: Path | None = None) -> None:
-        self._arguments = arguments
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] = {},
+        cwd: Path | None = None,
+        *,
+        run: Sequence[str] = (),
+    ) -> None:
+        """`run` is a command that runs it, as the process that it is itself."""
+        self._command = [*run, COMMAND, *arguments]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         self._env = {**inherited, **env}
         self._cwd = cwd
@@ -31,7 +39,7 @@ class Agent:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", COMMAND, *self._arguments],
+            ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,59 @@
+"""The command as an application of OpenTelemetry's agent: it traces the host, and the agent exports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_tcplife.conventions import SCOPE
+from tests.live.agent import Agent
+from tests.live.traffic import Traffic
+from tests.otlp_sink import OtlpSink
+from tests.received import read_otlp_json_lines
+
+INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+
+
+@pytest.mark.parametrize("scope", ["process", "host"])
+def test_it_traces_once_and_the_agent_exports(scope: str, tmp_path: Path) -> None:
+    received, written = tmp_path / "received", tmp_path / "written"
+    received.mkdir()
+    traffic = Traffic()
+    with OtlpSink(received) as sink:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_EXPORTER": "none",
+            "OTEL_SERVICE_NAME": "tcplife-of-the-host",
+            "OTEL_PYTHON_TCPLIFE_SCOPE": scope,
+        }
+        with Agent(["--otlp-file", str(written)], environment, run=[INSTRUMENT]) as agent:
+            made = traffic.sessions(5)
+            assert agent.stop() == 0
+    assert agent.said[0] == (
+        "otel-tcplife: tracing; logs and metrics to the OpenTelemetry agent of this process, "
+        f"OTLP JSON Lines to {written}"
+    )
+    for directory in (received, written):
+        logs = read_otlp_json_lines(directory / "logs.jsonl").logs
+        mine = [
+            log
+            for log in logs
+            if traffic.port in (log.attributes["network.local.port"], log.attributes["network.peer.port"])
+        ]
+        assert len(mine) == made
+        assert {log.attributes["process.pid"] for log in mine} == {os.getpid()}
+        assert {log.scope_name for log in mine} == {SCOPE}
+        points = read_otlp_json_lines(directory / "metrics.jsonl").points
+        latest = max(point.time_unix_nano for point in points)
+        durations = [point for point in points if point.name == "tcplife.session.duration"]
+        assert sum(p.count or 0 for p in durations if p.time_unix_nano == latest) >= made
+    for log in read_otlp_json_lines(received / "logs.jsonl").logs:
+        assert log.resource["service.name"] == "tcplife-of-the-host"
+    assert sum(str(traffic.port) in line.split() for line in agent.printed) == made
+    exported = [line for line in agent.said if ": providers: " in line or ": file: " in line]
+    assert {line.split(": ")[2] for line in exported} == {exported[0].split(": ")[2]}
+    assert len(agent.said) == 4
