@@ -83,6 +83,8 @@ def _attach_with(interpreter: str, program: str, maps: Sequence[str]) -> Attache
         if done.returncode:
             raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
         _, descriptors, _, _ = socket.recv_fds(ours, 1, len(maps) + _MOST_LINKS)
+    for descriptor in descriptors:  # an application that becomes another program by exec(2) is traced no more
+        os.set_inheritable(descriptor, False)
     (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
         descriptors[: len(maps)],
         descriptors[len(maps) :],

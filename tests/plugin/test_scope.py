@@ -109,6 +109,31 @@ def test_what_it_forks_and_not_what_runs_another_program() -> None:
     assert sorted(row["pid"] for row in rows) == sorted([child] * 2 + grandchildren * 2 + [os.getpid()])
 
 
+_BECOMES_ANOTHER = (
+    """
+import os, sys
+from otel_tcplife.tracing import start_tracing
+tracing = start_tracing()
+look = """
+    + repr("""
+import os
+paths = [f"/proc/self/fd/{descriptor}" for descriptor in os.listdir("/proc/self/fd")]
+print(["bpf" for path in paths if os.path.lexists(path) and "bpf" in os.readlink(path)], flush=True)
+""")
+    + """
+exec(look)
+os.execv(sys.executable, [sys.executable, "-I", "-c", look])
+"""
+)
+
+
+def test_a_process_that_becomes_another_one_traces_no_more() -> None:
+    done = subprocess.run([sys.executable, "-c", _BECOMES_ANOTHER], capture_output=True, text=True, check=True)
+    before, after = done.stdout.splitlines()
+    assert "bpf" in before
+    assert after == "[]"
+
+
 def test_sessions_that_are_open_when_it_begins() -> None:
     with Actor("act-client") as client:
         traffic = Traffic()
