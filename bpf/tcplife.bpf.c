@@ -135,7 +135,9 @@ BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
 /* Sessions ended by a packet before their owner was seen: they wait for the task that closes the descriptor. */
 BPF_HASH(unclaimed, u64, struct session, UNCLAIMED_SIZE);
 /* Sockets that found the map of flows full, so that their end is counted as what it is. */
-BPF_TABLE("lru_hash", u64, u8, overflowed, FLOWS_SIZE);
+BPF_HASH(overflowed, u64, u8, FLOWS_SIZE);
+/* How many more of them there are than have room there: which they are is not known, and does not change the count. */
+BPF_ARRAY(beyond_overflowed, s64, 1);
 /* What processes ran that are about to exit. */
 BPF_TABLE("lru_hash", u32, struct executable, exiting, 1024);
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroup_paths, 4096);
@@ -368,10 +370,37 @@ static inline void claim(u64 sk)
 
 static inline void follow(u64 sk, const struct flow *flow)
 {
+	u32 only = 0;
 	u8 yes = 1;
+	s64 *beyond;
 
-	if (flows.update(&sk, (struct flow *)flow))
-		overflowed.update(&sk, &yes);
+	if (!flows.update(&sk, (struct flow *)flow) || !overflowed.update(&sk, &yes))
+		return;
+	if (SCOPE_PROCESS) {	/* whose end could not be told from that of somebody else's */
+		count(SEEN);
+		count(MAP_FULL);
+		return;
+	}
+	beyond = beyond_overflowed.lookup(&only);
+	if (beyond)
+		__sync_fetch_and_add(beyond, 1);
+}
+
+/* Whether a socket that ends without a flow began when there was no room for one; else it began before tracing did. */
+static inline bool found_no_room(u64 sk)
+{
+	u32 only = 0;
+	s64 *beyond;
+
+	if (!overflowed.delete(&sk))
+		return true;
+	if (SCOPE_PROCESS)
+		return false;
+	beyond = beyond_overflowed.lookup(&only);
+	if (!beyond || *beyond <= 0)
+		return false;
+	__sync_fetch_and_add(beyond, -1);
+	return true;
 }
 
 static inline void connect_begins(u64 sk)
@@ -635,15 +664,17 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 
 static inline void end_without_flow(u64 sk, int state)
 {
-	bool found_no_room;
+	bool no_room;
 
-	if (state == TCP_CLOSE || state == TCP_LISTEN || state == TCP_SYN_RECV)
+	if (state == TCP_CLOSE || state == TCP_LISTEN)
 		return;
-	found_no_room = overflowed.delete(&sk) == 0;
-	if (SCOPE_PROCESS && !found_no_room)
+	no_room = found_no_room(sk);
+	if (state == TCP_SYN_RECV)
+		return;
+	if (SCOPE_PROCESS && !no_room)
 		return;	/* somebody else's */
 	count(SEEN);
-	count(found_no_room ? MAP_FULL : NOT_FOLLOWED);
+	count(no_room ? MAP_FULL : NOT_FOLLOWED);
 }
 
 /* A session that was open before it was followed, in this state. */
@@ -741,6 +772,9 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 	if (flow) {	/* its CLOSE was missed */
 		flow_ends(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 : flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
 		flows.delete(&sk);
+	} else if (!overflowed.delete(&sk)) {	/* and so was this one's */
+		count(SEEN);
+		count(MAP_FULL);
 	}
 	claim(sk);
 	return 0;

@@ -52,11 +52,11 @@ class Distribution:
     def add(self, grouping: Grouping, values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> None:
         """Add values, in the order of the grouping, where they are present."""
         counts = np.add.reduceat(present, grouping.starts, dtype=np.int64)
-        sums = np.add.reduceat(np.where(present, values, 0), grouping.starts)
+        sums = _sums(np.where(present, values, 0), grouping.starts)
         least = np.minimum.reduceat(np.where(present, values, values.max()), grouping.starts)
         most = np.maximum.reduceat(np.where(present, values, values.min()), grouping.starts)
         for row, count, total, low, high in zip(
-            grouping.rows.tolist(), counts.tolist(), sums.tolist(), least.tolist(), most.tolist()
+            grouping.rows.tolist(), counts.tolist(), sums, least.tolist(), most.tolist()
         ):
             if count:
                 known = self.count[row] > 0
@@ -68,6 +68,15 @@ class Distribution:
     def seen(self, rows: int) -> Sequence[int]:
         """Which of the first rows have values."""
         return np.flatnonzero(self.count[:rows]).tolist()
+
+
+def _sums(values: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> list[int] | list[float]:
+    """The sum of the values from each start to the next: of integers exact, also where it takes more than 64 bits."""
+    if values.dtype.kind == "f":
+        return np.add.reduceat(values, starts).tolist()
+    low = np.add.reduceat(values & np.uint64(0xFFFF_FFFF), starts).tolist()
+    high = np.add.reduceat(values >> np.uint64(32), starts).tolist()
+    return [(upper << 32) + lower for upper, lower in zip(high, low)]
 
 
 class ExplicitBuckets:

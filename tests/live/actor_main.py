@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 _PR_SET_NAME = 15
+_PIECE = 4 << 20
 
 _sockets: dict[str, socket.socket] = {}
 _children: list[tuple[int, int]] = []
@@ -22,10 +23,10 @@ def ready() -> None:
     """Nothing but an answer."""
 
 
-def listen(name: str, host: str, dual: bool = False) -> int:
+def listen(name: str, host: str, dual: bool = False, backlog: int = 128) -> int:
     """Listen on an ephemeral port, on IPv4 and IPv6 if dual; return the port."""
     family = socket.AF_INET6 if ":" in host or dual else socket.AF_INET
-    _sockets[name] = socket.create_server((host, 0), family=family, dualstack_ipv6=dual)
+    _sockets[name] = socket.create_server((host, 0), family=family, dualstack_ipv6=dual, backlog=backlog)
     return int(_sockets[name].getsockname()[1])
 
 
@@ -37,6 +38,14 @@ def connect(name: str, host: str, port: int) -> tuple[int, str]:
     _sockets[name].bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))
     result = _sockets[name].connect_ex((host, port))
     return int(_sockets[name].getsockname()[1]), errno.errorcode[result] if result else ""
+
+
+def begin_connect(name: str, host: str, port: int) -> int:
+    """Send a SYN, and wait for nothing; return the local port."""
+    _sockets[name] = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    _sockets[name].setblocking(False)
+    _sockets[name].connect_ex((host, port))
+    return int(_sockets[name].getsockname()[1])
 
 
 def accept(listener: str, name: str) -> None:
@@ -54,6 +63,26 @@ def receive(name: str, size: int) -> int:
     received = 0
     while received < size and (chunk := _sockets[name].recv(min(size - received, 1 << 20))):
         received += len(chunk)
+    return received
+
+
+def pour(name: str, size: int) -> None:
+    """Send so many bytes, however many, without a copy."""
+    zeros = os.memfd_create("zeros")
+    os.ftruncate(zeros, _PIECE)
+    while size:
+        size -= os.sendfile(_sockets[name].fileno(), zeros, 0, min(size, _PIECE))
+    os.close(zeros)
+
+
+def discard(name: str, size: int) -> int:
+    """As receive, but have the kernel drop them (tcp(7))."""
+    nowhere = bytearray(_PIECE)
+    received = 0
+    while received < size and (
+        count := _sockets[name].recv_into(nowhere, min(size - received, _PIECE), socket.MSG_TRUNC)
+    ):
+        received += count
     return received
 
 
@@ -94,8 +123,8 @@ def end_child() -> None:
 
 
 _ACTIONS: list[Callable[..., Any]] = [
-    *(ready, listen, connect, accept, send, receive, shutdown, close, reset),
-    *(fork, end_child),
+    *(ready, listen, connect, begin_connect, accept, send, receive, shutdown, close, reset),
+    *(pour, discard, fork, end_child),
 ]
 
 

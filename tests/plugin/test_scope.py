@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +23,9 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def tracing(interim: float = 0) -> Generator[LiveSource]:
-    source = LiveSource(Filters(), DEFAULT_SIZES[Scope.PROCESS], interim, Scope.PROCESS, hide_own=False)
+def tracing(interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].flows) -> Generator[LiveSource]:
+    sizes = replace(DEFAULT_SIZES[Scope.PROCESS], flows=most_sessions)
+    source = LiveSource(Filters(), sizes, interim, Scope.PROCESS, hide_own=False)
     try:
         yield source
     finally:
@@ -207,3 +209,17 @@ def test_a_session_that_goes_on_is_reported_at_both_ends() -> None:
     assert {row["event"] for row in reports} == {Event.SESSION_PROGRESS}
     assert {row["pid"] for row in reports} == {os.getpid(), 0}
     assert [row["pid"] for row in ends if row["event"] == Event.SESSION_CLOSED] == [os.getpid()] * 2
+
+
+def test_sessions_that_found_no_room_are_counted_however_many() -> None:
+    traffic = Traffic()
+    with tracing(most_sessions=8) as source:
+        ends = [end for _ in range(50) for end in traffic.open()]
+        for end in ends:
+            end.close()
+        batch = source.drain()
+        outcomes = {outcome: count for outcome, count in source.outcomes().items() if count}
+        assert source.seen() == len(ends)
+    traffic.close()
+    assert len(batch) == outcomes["submitted"] < 50
+    assert outcomes == {"submitted": len(batch), "map_full": len(ends) - len(batch)}

@@ -1,0 +1,166 @@
+"""What comes to no session must cost no session: SYNs that nobody stands behind, and connects that nobody answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from otel_tcplife.export.providers import log_records
+from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.session import SessionBatch, concatenated
+from tests.live import syn_flood
+from tests.live.actor import Actor
+from tests.live.others import change, most, others, read_active
+from tests.live.pairs import Pairs, of_namespace
+from tests.live.places import network_namespace
+from tests.live.sockets import State, sockets
+
+_NOBODY = "198.18.0.1"
+"""One of the addresses that nobody answers from."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A namespace, of which packets to the sources of the flood get lost."""
+
+    name: str
+    inode: int
+
+    @property
+    def run(self) -> list[str]:
+        """What runs a command in it."""
+        return ["ip", "netns", "exec", self.name]
+
+    def set(self, **values: int) -> None:
+        """Set parameters of /proc/sys/net, with `__` for a slash."""
+        for name, value in values.items():
+            path = f"/proc/sys/net/{name.replace('__', '/')}"
+            subprocess.run([*self.run, "sh", "-c", f"echo {value} > {path}"], check=True)
+
+
+@contextmanager
+def _place() -> Generator[_Place]:
+    with network_namespace() as (name, inode):
+        subprocess.run(["ip", "-n", name, "route", "add", syn_flood.SOURCES, "dev", "lo"], check=True)
+        yield _Place(name, inode)
+
+
+def _trace(most_sessions: int) -> LiveSource:
+    return LiveSource(Filters(), Sizes(flows=most_sessions))
+
+
+def _ends(batch: SessionBatch) -> list[tuple[int, int]]:
+    return list(zip(batch["local_port"].tolist(), batch["peer_port"].tolist()))
+
+
+def _cookies_sent(process: Actor) -> int:
+    lines = Path(f"/proc/{process.pid}/net/netstat").read_text().splitlines()
+    names, values = [line.split() for line in lines if line.startswith("TcpExt:")]
+    return int(dict(zip(names, values))["SyncookiesSent"])
+
+
+_MOST_SESSIONS, _SYNS = 4096, 20_000
+
+
+@pytest.mark.parametrize(
+    ("syncookies", "backlog", "half_open"),
+    [
+        pytest.param(0, 65535, range(_MOST_SESSIONS + 1, _SYNS + 1), id="each takes room in the kernel"),
+        pytest.param(1, 256, range(258), id="SYN cookies where the backlog is full"),
+        pytest.param(2, 256, range(1), id="SYN cookies alone"),
+    ],
+)
+def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: int, half_open: range) -> None:
+    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+        place.set(core__somaxconn=65535, ipv4__tcp_max_syn_backlog=65535, ipv4__tcp_syncookies=syncookies)
+        pairs = Pairs(client, server, backlog)
+        batches: list[SessionBatch] = []
+        with closing(_trace(_MOST_SESSIONS)) as source:
+            first = read_active(source, place.inode)
+
+            def moved_by(ends: int) -> bool:
+                now = read_active(source, place.inode)
+                return now.count - first.count - ends in change(first, now)
+
+            lasting = pairs.open(10)
+            program = [sys.executable, "-IS", syn_flood.__file__, str(pairs.port), str(_SYNS)]
+            with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *place.run, *program]) as flood:
+                while flood.poll() is None and len(pairs.client_ports) < 500:
+                    _play(pairs)
+                    batches.append(source.read())
+            assert flood.returncode == 0
+            for _ in range(10):
+                _play(pairs)
+            assert sum(each.state is State.SYN_RECV for each in sockets(Path(f"/proc/{server.pid}"))) in half_open
+            assert (_cookies_sent(server) > 0) == (syncookies > 0)
+            pairs.wait_until_open(2 * len(lasting))
+            assert moved_by(2 * len(lasting))
+            for number in lasting:
+                pairs.close(number)
+            pairs.wait_until_open(0)
+            assert moved_by(0)
+            batches.append(source.drain())
+            outcomes = source.outcomes()
+            assert outcomes["map_full"] == 0
+            assert outcomes["submitted"] == sum(map(len, batches))
+            assert sum(outcomes.values()) == source.seen()
+    reported = of_namespace(concatenated(batches), place.inode)
+    made = Counter((pairs.port, port) for port in pairs.client_ports)
+    assert Counter(_ends(reported[reported["role"] == 2])) == made
+    assert Counter(_ends(reported[reported["role"] == 1])) == Counter((peer, local) for local, peer in made.elements())
+    assert set(reported["bytes_sent"].tolist()) <= {0, 5}
+
+
+def _play(pairs: Pairs) -> None:
+    [number] = pairs.open(1)
+    pairs.client.tell("send", f"c{number}", 5)
+    assert pairs.server.tell("receive", f"s{number}", 5) == 5
+    pairs.close(number)
+
+
+def test_connects_that_nobody_answers_take_the_room_of_sessions_until_they_end() -> None:
+    """They are followed, as each may become a session; those that find no room are lost, and counted when they end."""
+    room, connects = 256, 600
+    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+        pairs = Pairs(client, server)
+        with closing(_trace(room)) as source:
+            before = others(place.inode)
+            ports = [client.tell("begin_connect", f"hanging{number}", _NOBODY, 80) for number in range(connects)]
+            missed = pairs.open(20)
+            for number in missed:
+                pairs.close(number)
+            pairs.wait_until_open(0)
+            outcomes = source.outcomes()
+            for number in range(connects):
+                client.tell("close", f"hanging{number}")
+            counted_at_end = source.outcomes()["map_full"] - outcomes["map_full"]
+            [late] = pairs.open(1)
+            pairs.close(late)
+            pairs.wait_until_open(0)
+            taken_by_others = most(before, others(place.inode))
+            reported = of_namespace(source.drain(), place.inode)
+            outcomes = source.outcomes()
+            assert sum(outcomes.values()) == source.seen()
+    failed, sessions = reported[reported["peer_port"] == 80], reported[reported["peer_port"] != 80]
+    assert room - taken_by_others <= len(failed) <= room
+    assert set(failed["local_port"].tolist()) <= set(ports)
+    for record in log_records(failed):
+        assert record.event_name == "tcplife.connect.failed"
+        assert record.attributes
+        assert record.attributes["error.type"] == "_OTHER"
+        assert record.attributes["process.pid"] == client.pid
+    if taken_by_others < room:
+        ends = (pairs.client_ports[late], pairs.port), (pairs.port, pairs.client_ports[late])
+        assert set(ends) <= set(_ends(sessions)), "there is room again"
+    if not taken_by_others:
+        assert len(sessions) == 2, "while there was none, none was followed"
+    assert counted_at_end >= connects - len(failed)
+    assert outcomes["map_full"] >= connects - len(failed) + 2 * (len(missed) + 1) - len(sessions)

@@ -1,0 +1,109 @@
+"""Bytes that float64 would round, or 32 bits cut, are exact on each way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife.export.aggregator import Aggregator
+from otel_tcplife.export.log_encoder import LogEncoder
+from otel_tcplife.export.otlp_file import OtlpFiles
+from otel_tcplife.export.preference import Preference
+from otel_tcplife.export.providers import ProviderMetrics, log_records
+from otel_tcplife.ledger import Ledger
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.table import Table, TableOptions
+from tests.received import read_otlp_json_lines
+from tests.unit.sessions import sessions
+
+_SENT = [(1 << 32) + 1, 1 << 40, (1 << 53) + 1, (1 << 62) - 1, 1 << 62, (1 << 63) - 1]
+_RECEIVED = [(1 << 40) - 1, (1 << 32) - 1, (1 << 62) + 1, (1 << 53) - 1, (1 << 60) + 1, 7]
+
+
+@pytest.fixture
+def large() -> SessionBatch:
+    """A session for each of the numbers."""
+    batch = sessions(len(_SENT))
+    batch["bytes_sent"], batch["bytes_received"] = _SENT, _RECEIVED
+    return batch
+
+
+def _body(row: int) -> str:
+    return f", {_SENT[row]} bytes sent, {_RECEIVED[row]} bytes received"
+
+
+def test_in_log_records(large: SessionBatch) -> None:
+    request = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(large))
+    records = request.resource_logs[0].scope_logs[0].log_records
+    for name, numbers in (("tcplife.bytes.sent", _SENT), ("tcplife.bytes.received", _RECEIVED)):
+        values = [attribute.value for record in records for attribute in record.attributes if attribute.key == name]
+        assert [(value.WhichOneof("value"), value.int_value) for value in values] == [("int_value", n) for n in numbers]
+    for row, record in enumerate(records):
+        assert record.body.string_value.endswith(_body(row))
+
+
+def test_in_files(large: SessionBatch, tmp_path: Path) -> None:
+    OtlpFiles(str(tmp_path), LogEncoder({}), Ledger(), pytest.fail).write_logs(large)
+    logs = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
+    assert [log.attributes["tcplife.bytes.sent"] for log in logs] == _SENT
+    assert [log.attributes["tcplife.bytes.received"] for log in logs] == _RECEIVED
+
+
+def test_through_a_logger_provider(large: SessionBatch) -> None:
+    for row, record in enumerate(log_records(large)):
+        assert record.attributes
+        assert record.attributes["tcplife.bytes.sent"] == _SENT[row]
+        assert record.attributes["tcplife.bytes.received"] == _RECEIVED[row]
+        assert str(record.body).endswith(_body(row))
+
+
+def test_in_the_table(large: SessionBatch) -> None:
+    written: list[str] = []
+    Table(TableOptions(csv=True), written.append).rows(large)
+    rows = [line.split(",") for line in "".join(written).splitlines()]
+    assert [(int(row[-3]), int(row[-2])) for row in rows] == [(s // 1024, r // 1024) for s, r in zip(_SENT, _RECEIVED)]
+
+
+def _io(data: MetricsData | None) -> dict[str, HistogramDataPoint]:
+    """The points of tcplife.session.io by direction."""
+    assert data
+    [metric] = [
+        metric for metric in data.resource_metrics[0].scope_metrics[0].metrics if metric.name == "tcplife.session.io"
+    ]
+    points = [point for point in metric.data.data_points if isinstance(point, HistogramDataPoint)]
+    return {str((point.attributes or {})["network.io.direction"]): point for point in points}
+
+
+def _has(points: dict[str, HistogramDataPoint], sent: list[int], received: list[int]) -> None:
+    for direction, numbers in (("transmit", sent), ("receive", received)):
+        point = points[direction]
+        assert (point.count, point.sum) == (len(numbers), sum(numbers))
+        assert (point.min, point.max) == (min(numbers), max(numbers))
+        assert point.bucket_counts[-1] == sum(number > 1 << 32 for number in numbers)
+
+
+def test_in_histograms(large: SessionBatch) -> None:
+    """One collection after the other, and as they stand at once."""
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    for end in range(1, len(large) + 1):
+        aggregator.add(large[end - 1 : end])
+        _has(_io(aggregator.collect()), _SENT[:end], _RECEIVED[:end])
+
+
+def test_in_histograms_of_a_meter_provider(large: SessionBatch) -> None:
+    reader = InMemoryMetricReader()
+    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False), {})(large)
+    _has(_io(reader.get_metrics_data()), _SENT, _RECEIVED)
+
+
+def test_the_sum_of_sessions_that_are_counted_together(large: SessionBatch) -> None:
+    """It can need more than 64 bits."""
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator.add(np.concatenate([large] * 50))
+    _has(_io(aggregator.collect()), _SENT * 50, _RECEIVED * 50)
