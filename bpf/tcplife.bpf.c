@@ -376,14 +376,13 @@ static inline void follow(u64 sk, const struct flow *flow)
 
 	if (!flows.update(&sk, (struct flow *)flow) || !overflowed.update(&sk, &yes))
 		return;
-	if (SCOPE_PROCESS) {	/* whose end could not be told from that of somebody else's */
-		count(SEEN);
-		count(MAP_FULL);
-		return;
-	}
 	beyond = beyond_overflowed.lookup(&only);
 	if (beyond)
 		__sync_fetch_and_add(beyond, 1);
+	if (SCOPE_PROCESS) {	/* its end will look like that of somebody else's */
+		count(SEEN);
+		count(MAP_FULL);
+	}
 }
 
 /* Whether a socket that ends without a flow began when there was no room for one; else it began before tracing did. */
@@ -693,11 +692,16 @@ static inline struct flow *closed_by_ours(u64 sk, int old_state, int state)
 {
 	bool closing = state != TCP_CLOSE || READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
 	struct flow flow = {};
+	u32 only = 0;
+	s64 *beyond;
 
 	if (state == TCP_CLOSE_WAIT || (old_state != TCP_ESTABLISHED && old_state != TCP_CLOSE_WAIT))
 		return NULL;
 	if (!closing || !is_ours() || overflowed.lookup(&sk))
 		return NULL;
+	beyond = beyond_overflowed.lookup(&only);
+	if (beyond && *beyond)
+		return NULL;	/* it may be one of those, which are counted */
 	found_open(&flow, old_state);
 	if (flows.insert(&sk, &flow))
 		return NULL;
