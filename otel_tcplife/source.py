@@ -40,6 +40,10 @@ class Source(Protocol):
         """Interim reports so far, of sessions that had not ended."""
         ...
 
+    def skipped(self) -> int:
+        """State changes that could not be looked at when they came."""
+        ...
+
     def active(self) -> int:
         """Sessions that are open and followed now."""
         ...

@@ -49,6 +49,10 @@ class ReplaySource:
         """None: recordings have ends only."""
         return 0
 
+    def skipped(self) -> int:
+        """None: a recording has what it has."""
+        return 0
+
     def active(self) -> int:
         """None is open: they have all ended long since."""
         return 0

@@ -98,7 +98,7 @@ def test_in_histograms(large: SessionBatch) -> None:
 
 def test_in_histograms_of_a_meter_provider(large: SessionBatch) -> None:
     reader = InMemoryMetricReader()
-    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False), {})(large)
+    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))(large)
     _has(_io(reader.get_metrics_data()), _SENT, _RECEIVED)
 
 
