@@ -16,6 +16,8 @@ class Outcome(Enum):
     """The receiver, or the exporter itself, refused it for good."""
     DROPPED = "dropped"
     """There was no room to wait in for a receiver that was away or slower than the sessions."""
+    DISABLED = "disabled"
+    """The providers of the application take no logs."""
     UNSENT = "unsent"
     """It still waited when the agent had to stop."""
 

@@ -16,7 +16,7 @@ from otel_tcplife.say import Say
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.worker import Stop, Worker
 
-STOP_WITHIN = 1.0
+STOP_WITHIN = 2.0
 """Seconds that the end of an application waits for the last sessions to be handed over."""
 
 QUEUE_RECORDS = 8192

@@ -85,7 +85,7 @@ class Tracing:
             self._stand_by(_host_is_free)
 
     def stop(self) -> None:
-        """Hand over what there is, within a second, and trace no more. Idempotent."""
+        """Hand over what there is, within two seconds, and trace no more. Idempotent."""
         self._stopped.set()
         atexit.unregister(self.stop)
         _tracings.discard(self)

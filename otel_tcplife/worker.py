@@ -77,6 +77,7 @@ class Worker:
         self._taken = 0
         self._waiting = 0
         self._in_hand = 0
+        self._all_put = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"tcplife-{name}", daemon=True)
         self._thread.start()
@@ -107,6 +108,7 @@ class Worker:
     def finish(self) -> None:
         """After a stop was asked: return when all is consumed, or when the time is up; what is left is then unsent."""
         with self._changed:
+            self._all_put = True  # a stop that was asked is too early to end at: what is drained then comes after it
             self._changed.notify()
         self._thread.join(self._stop.left)
         self._ledger.settle(self.name, self._taken)
@@ -119,8 +121,8 @@ class Worker:
     def _next(self) -> SessionBatch:
         """The next batch, empty when there will be none."""
         with self._changed:
-            while not self._queue and not self._stop.asked:
-                self._changed.wait(0.5)
+            while not self._queue and not self._all_put:
+                self._changed.wait()
             until = time.monotonic() + self._linger
             while self._waiting < self._most and not self._stop.asked and (left := until - time.monotonic()) > 0:
                 self._changed.wait(min(left, 0.5))

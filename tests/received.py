@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -91,6 +92,14 @@ def read_otlp_json_lines(path: Path, *, growing: bool = False) -> Received:
                 _read_request(json.loads(line), received)
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}:{number}: {error!r}") from error
+    return received
+
+
+def read_requests(requests: Iterable[dict[str, Any]]) -> Received:
+    """Reads requests of logs or metrics as OTLP JSON has them. Raises what read_otlp_json_lines does, less OSError."""
+    received = Received()
+    for request in requests:
+        _read_request(request, received)
     return received
 
 

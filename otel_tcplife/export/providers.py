@@ -50,11 +50,15 @@ class ProviderLogs:
     def __init__(self, name: str, provider: LoggerProvider, ledger: Ledger, say: Say) -> None:
         self._name = name
         self._trouble = Trouble(say, f"emit log records to {name}")
+        self._provider = provider
         self._logger = provider.get_logger(conventions.SCOPE, __version__)
         self._ledger = ledger
 
     def __call__(self, batch: SessionBatch) -> None:
         """Emit each session of the batch; one that a processor of the provider fails on is rejected."""
+        if not self._is_enabled():
+            self._ledger.count(self._name, Outcome.DISABLED, len(batch))
+            return
         emitted = 0
         for record in log_records(batch):
             try:
@@ -65,6 +69,14 @@ class ProviderLogs:
         self._ledger.count(self._name, Outcome.EXPORTED, emitted)
         if emitted < len(batch):
             self._ledger.count(self._name, Outcome.REJECTED, len(batch) - emitted)
+
+    def _is_enabled(self) -> bool:
+        """Whether anybody takes records: an agent may have no logger provider, or one without an exporter."""
+        enabled: Callable[[], bool] | None = getattr(self._logger, "enabled", None)  # since SDK 1.45
+        if enabled:
+            return enabled()
+        provider = self._provider if isinstance(self._provider, SdkLoggerProvider) else get_logger_provider()
+        return not type(provider).__module__.startswith("opentelemetry._logs")  # the API's own, which take nothing
 
 
 def log_records(batch: SessionBatch) -> Iterable[LogRecord]:

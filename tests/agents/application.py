@@ -1,10 +1,10 @@
 """A web application with clients of its own, of the standard library only: what an agent is put upon.
 
-    application.py
+    application.py [PORT]
 
-serves on a loopback port, makes its requests, tries a port on which nobody listens, and prints as one line of JSON its
-process id, that port, and its sessions: the client's port, and the bytes that the client sent and received. Then it
-goes on until its standard input ends.
+serves on this loopback port, or on any, makes its requests, tries a port on which nobody listens, and prints as one
+line of JSON its process id, these ports, and its sessions: the client's port, and the bytes that the client sent and
+received. Then it goes on until its standard input ends.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class CountingSocket(socket.socket):
         super().sendall(data, flags)
         self.sent += len(data)
 
-    def recv_into(self, *arguments: Any) -> int:
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Count, too."""
-        received = super().recv_into(*arguments)
+        received = super().recv_into(buffer, nbytes, flags)
         self.received += received
         return received
 
@@ -69,7 +69,9 @@ def make_session(port: int, number: int) -> dict[str, int]:
         connection = HTTPConnection(_LOOPBACK, port)
         connection.sock = client
         for last in [False] * number + [True]:
-            connection.request("GET", f"/{1000 * number}", headers={"Connection": "close"} if last and number % 2 else {})
+            connection.request(
+                "GET", f"/{1000 * number}", headers={"Connection": "close"} if last and number % 2 else {}
+            )
             connection.getresponse().read()
         return {"port": client.getsockname()[1], "sent": client.sent, "received": client.received}
 
@@ -84,7 +86,7 @@ def fail_to_connect() -> int:
 
 def main() -> None:
     """Do all of the above."""
-    with Server((_LOOPBACK, 0), Handler) as server:
+    with Server((_LOOPBACK, int(next(iter(sys.argv[1:]), 0))), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         sessions = [make_session(server.server_port, number) for number in range(_SESSIONS)]

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,12 +23,12 @@ _CACHE = Path.home() / ".cache" / "otel-tcplife" / "agents"
 
 
 @contextmanager
-def environment(name: str, requirements: Sequence[str]) -> Iterator[Path]:
+def environment(name: str, requirements: Sequence[str]) -> Generator[Path, None, None]:
     """The `bin` of an environment that has these and our wheel; no other run of the tests changes it meanwhile."""
     key = _digest(json.dumps([sys.version, sys.base_prefix, *requirements]).encode())
     directory = _CACHE / f"{name}-{key}"
     _CACHE.mkdir(parents=True, exist_ok=True)
-    with directory.with_suffix(".lock").open("w") as lock:
+    with Path(f"{directory}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install(directory, requirements)
         yield directory / "bin"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from opentelemetry._logs import NoOpLoggerProvider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
@@ -148,6 +149,15 @@ def test_the_views_and_the_temporality_of_the_application_apply(traffic: Traffic
     [rtt] = points["rtt"]
     assert (rtt.count, dict(rtt.attributes)) == (made, {})
     assert {*providers.collect()} == {"tcplife.probe.sessions", "tcplife.export.records"}  # which are cumulative
+
+
+def test_what_an_application_without_logs_is_not_given_is_counted_as_that(traffic: Traffic) -> None:
+    providers = Providers()
+    for logs in (LoggerProvider(shutdown_on_exit=False), NoOpLoggerProvider()):
+        with start_tracing(logger_provider=logs, meter_provider=providers.metrics):
+            traffic.sessions(1)
+    assert providers.outcomes("tcplife.export.records") == {"disabled": 4}
+    assert sum(point.count for point in providers.points("tcplife.session.duration")) == 4
 
 
 class _Fails(LogRecordProcessor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 
@@ -89,3 +90,17 @@ def test_sessions_that_trickle_in_wait_for_each_other() -> None:
     stop.ask()
     worker.finish()
     assert consumer.got == [[0, 1, 2]]
+
+
+def test_what_is_put_after_a_stop_was_asked_is_consumed() -> None:
+    """It is what the source had still to give."""
+    ledger, stop = Ledger(), Stop()
+    consumer = _Consumer(ledger)
+    consumer.may_go_on.set()
+    worker = Worker("test", consumer, ledger, stop, most=4, linger=0)
+    stop.ask()
+    time.sleep(0.6)
+    worker.put(_numbered(0, 3))
+    worker.finish()
+    assert consumer.got == [[0, 1, 2]]
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 3}
