@@ -141,21 +141,25 @@ def application(requests: Path) -> None:
         "logs + metrics, larger OTEL_BLRP_*": large,
         "metrics only": {"OTEL_LOGS_EXPORTER": "none"},
     }
+    starts: list[float] = []
     for per_connection in (1, 100):
         kept: dict[str, list[float]] = {}
         told: dict[str, list[str]] = {}
         for _ in range(_ROUNDS):
-            without, _ = _answered(requests, per_connection, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="tcplife")
+            off = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "tcplife"}
+            without, _, start_without = _answered(requests, per_connection, **off)
             for name, variables in ways.items():
-                rate, exported = _answered(requests, per_connection, **variables)
+                rate, exported, start = _answered(requests, per_connection, **variables)
                 kept.setdefault(name, []).append(rate / without)
                 told.setdefault(name, []).append(f"{exported:,} records of {rate * _SECONDS / per_connection:,.0f}")
+                starts.append(start - start_without)
         for name, ratios in kept.items():
             row(f"{name}, {per_connection} on a connection", spread(ratios), told[name][-1])
+    row("the application starts later by", f"{spread(starts)} s")
 
 
-def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[float, int]:
-    """Requests that were answered in a second, and log records that the receiver has got."""
+def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[float, int, float]:
+    """Requests answered in a second, log records that the receiver has got, and seconds that the start took."""
     with Sink() as sink:
         with Running(instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})) as running:
             [port] = re.findall(r"serving (\d+)", running.text())
@@ -163,7 +167,7 @@ def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[fl
             answered, elapsed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
             running.stop()
         time.sleep(0.1)
-    return int(answered) / float(elapsed), sink.records
+    return int(answered) / float(elapsed), sink.records, running.start_seconds
 
 
 def spread(figures: Sequence[float]) -> str:
