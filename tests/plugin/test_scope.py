@@ -223,3 +223,30 @@ def test_sessions_that_found_no_room_are_counted_however_many() -> None:
     traffic.close()
     assert len(batch) == outcomes["submitted"] < 50
     assert outcomes == {"submitted": len(batch), "map_full": len(ends) - len(batch)}
+
+
+_IN_A_CONTAINER = """
+import logging, os
+from otel_tcplife.tracing import start_tracing
+from tests.live.traffic import Traffic
+assert os.getpid() < 10
+logging.basicConfig(format="%(message)s")
+logging.getLogger("otel_tcplife").setLevel(logging.DEBUG)
+traffic = Traffic()
+with start_tracing():
+    traffic.sessions(2)
+    child = os.fork()
+    if not child:
+        traffic.sessions(1)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_in_a_pid_namespace_of_its_own() -> None:
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", _IN_A_CONTAINER]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        "otel-tcplife: 6 sessions ended: 6 submitted",
+        "otel-tcplife: providers: 6 disabled",
+    ]
