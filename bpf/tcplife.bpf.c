@@ -105,7 +105,7 @@ struct flow {
 	u8 first_fin;	/* LOCAL_CLOSE or PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
 	u8 own;		/* an end of a connection of the agent, never reported */
-	u8 reserved;
+	u8 end_missed;	/* it was found to have ended only when its socket was destroyed */
 	struct owner owner;
 };
 
@@ -124,6 +124,7 @@ enum counter {
 	OPENED,		/* followed sessions that reached ESTABLISHED */
 	CLOSED,		/* followed sessions that came to an end after that */
 	REPORTED,	/* interim reports in the ring, of sessions that go on */
+	MISSED,		/* state changes that were not seen when they came, and were made up for */
 };
 
 /* One for each CPU, so wide that CPUs share no cache line, nor a pair fetched together. */
@@ -494,7 +495,9 @@ static inline u8 close_reason(u64 sk, const struct flow *flow, u16 error)
 {
 	switch (error) {
 	case 0:
-		return in_order(sk, flow) ? flow->first_fin : LOCAL_RESET;
+		if (in_order(sk, flow))
+			return flow->first_fin;
+		return flow->end_missed ? 0 : LOCAL_RESET;	/* the program may have taken the error */
 	case ECONNRESET:
 	case EPIPE:	/* tcp_reset() in CLOSE_WAIT */
 		return PEER_RESET;
@@ -635,9 +638,12 @@ static inline void make_up(struct flow *flow, int state)
 		flow->established = 1;
 		flow->handshake = UNKNOWN_TIME;
 		count(OPENED);
+		count(MISSED);
 	}
-	if (!flow->sent_fin && has_sent_fin(state))
+	if (!flow->sent_fin && has_sent_fin(state)) {
 		flow->sent_fin = 1;
+		count(MISSED);
+	}
 }
 
 static inline void flow_ends(u64 sk, struct flow *flow, int state)
@@ -773,10 +779,14 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 
 	struct flow *flow = flows.lookup(&sk);
 
-	if (flow) {	/* its CLOSE was missed */
+	if (flow) {	/* its CLOSE was missed, and with it when that was */
+		count(MISSED);
+		flow->end_missed = 1;
+		flow->started_at = flow->established_at = 0;
 		flow_ends(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 : flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
 		flows.delete(&sk);
 	} else if (!overflowed.delete(&sk)) {	/* and so was this one's */
+		count(MISSED);
 		count(SEEN);
 		count(MAP_FULL);
 	}

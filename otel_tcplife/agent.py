@@ -72,6 +72,6 @@ def balance(source: Source, ledger: Ledger) -> list[str]:
         ways.setdefault(exporter, []).append(f"{count} {outcome.value}")
     told = [f"{count} {outcome}" for outcome, count in source.outcomes().items() if count]
     told += [f"and {source.reports()} interim reports"] if source.reports() else []
-    told += [f"and {source.skipped()} state changes missed, and made up for"] if source.skipped() else []
+    told += [f"and {source.missed()} state changes missed, and made up for"] if source.missed() else []
     lines = {f"{source.seen()} sessions ended": told, **dict(sorted(ways.items()))}
     return [": ".join([what, ", ".join(told)]) if told else what for what, told in lines.items()]

@@ -260,7 +260,8 @@ ATTRIBUTES = (
     Attribute(
         "error.type",
         "string",
-        "name of the errno that the socket ended with; `_OTHER` for a connect given up without one",
+        "name of the errno that the socket ended with; `_OTHER` for a connect given up without one, or whose end was "
+        "missed (see `make_up()` in bpf/tcplife.bpf.c)",
         lambda facts: facts.error,
     ),
 )

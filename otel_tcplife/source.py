@@ -40,8 +40,8 @@ class Source(Protocol):
         """Interim reports so far, of sessions that had not ended."""
         ...
 
-    def skipped(self) -> int:
-        """State changes that could not be looked at when they came."""
+    def missed(self) -> int:
+        """State changes that were not seen when they came."""
         ...
 
     def active(self) -> int:

@@ -18,7 +18,7 @@ from otel_tcplife.probe.requirements import INSTALL_BCC, bcc_interpreters
 
 _MAPS = ("ring", "counters", "unclaimed", "cgroup_paths")
 _HOST_MAPS = (*_MAPS, HOST_MAP)
-_MOST_HOOKS = 32
+_MOST_LINKS = 16
 _SCAN = "bpf_iter__task_file"
 _PATIENCE = 60.0
 """Seconds: no application waits for ever to be traced."""
@@ -37,7 +37,6 @@ class Attached:
     host: int | None
     """The map that tells others that the whole host is traced."""
     links: list[int]
-    programs: list[int]
 
     def detach(self) -> None:
         """End tracing; the maps stay readable. Idempotent."""
@@ -47,9 +46,9 @@ class Attached:
     def close(self) -> None:
         """End tracing and give the maps up."""
         self.detach()
-        maps = [self.ring, self.counters, self.unclaimed, self.cgroup_paths]
-        for descriptor in (*maps, self.scan, *self.programs, *([] if self.host is None else [self.host])):
-            os.close(descriptor)
+        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths, self.scan, self.host):
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def attach(program: str, scope: Scope) -> Attached:
@@ -83,15 +82,14 @@ def _attach_with(interpreter: str, program: str, maps: Sequence[str]) -> Attache
             return None
         if done.returncode:
             raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(maps) + _MOST_HOOKS)
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(maps) + _MOST_LINKS)
     for descriptor in descriptors:  # an application that becomes another program by exec(2) is traced no more
         os.set_inheritable(descriptor, False)
-    (ring, counters, unclaimed, cgroup_paths, *host), (scan, *hooks) = (
+    (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
         descriptors[: len(maps)],
         descriptors[len(maps) :],
     )
-    links, programs = hooks[: len(hooks) // 2], hooks[len(hooks) // 2 :]
-    return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links, programs)
+    return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links)
 
 
 def _reason(errors: str) -> str:

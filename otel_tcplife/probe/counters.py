@@ -22,6 +22,7 @@ class Counter(IntEnum):
     OPENED = 6
     CLOSED = 7
     REPORTED = 8
+    MISSED = 9
 
 
 COUNTERS_OF_A_CPU = 16

@@ -126,13 +126,12 @@ class LiveSource:
         """Interim reports so far."""
         return self._counters.read()[Counter.REPORTED]
 
-    def skipped(self) -> int:
-        """Runs that the kernel has skipped, as one was under way on the same CPU; 0 before Linux 5.12.
+    def missed(self) -> int:
+        """State changes that were not seen when they came: the kernel runs no program within itself, nor everywhere.
 
-        What is known only from them is then unknown, and nothing else is: see make_up() of the BPF program.
+        What is known only from them is unknown, and nothing else is: see make_up() of the BPF program.
         """
-        texts = [Path(f"/proc/self/fdinfo/{program}").read_text() for program in self._attached.programs]
-        return sum(int(number) for text in texts for number in re.findall(r"^recursion_misses:\s*(\d+)", text, re.M))
+        return self._counters.read()[Counter.MISSED]
 
     def active(self) -> int:
         """Sessions that are open and followed now."""

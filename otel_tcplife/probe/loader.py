@@ -7,8 +7,7 @@ long as the receiver keeps the link descriptors, and the receiver never has LLVM
     loader.py SOCKET_FD < {"text": the C program, "maps": [names], "scan": iterator}
 
 attaches all raw tracepoints of the program, then sends through the Unix socket one byte with
-the descriptors of the maps, in the order given, of the iterator's link, of those of the tracepoints, and of as many
-programs.
+the descriptors of the maps, in the order given, of the iterator's link, and of those of the tracepoints.
 Exit status: 0 handed over, 3 no bcc here, 1 anything else, with the reason on standard error.
 """
 
@@ -39,8 +38,6 @@ def main() -> int:
     descriptors.append(_checked(bcc.lib.bcc_iter_attach(scan.fd, None, 0), "bcc_iter_attach"))
     # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
     descriptors += bpf.raw_tracepoint_fds.values()
-    functions = [bpf.load_func(b"raw_tracepoint__" + name, compiler.RAW_TRACEPOINT) for name in bpf.raw_tracepoint_fds]
-    descriptors += [function.fd for function in functions]
     with socket.socket(fileno=int(sys.argv[1])) as receiver:
         socket.send_fds(receiver, [b"!"], descriptors)
     return 0

@@ -49,7 +49,7 @@ class ReplaySource:
         """None: recordings have ends only."""
         return 0
 
-    def skipped(self) -> int:
+    def missed(self) -> int:
         """None: a recording has what it has."""
         return 0
 
