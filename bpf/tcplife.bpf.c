@@ -106,6 +106,7 @@ struct flow {
 	u8 sent_fin;
 	u8 own;		/* an end of a connection of the agent, never reported */
 	u8 end_missed;	/* it was found to have ended only when its socket was destroyed */
+	u32 data_segments;	/* received when it sent FIN */
 	struct owner owner;
 };
 
@@ -428,9 +429,11 @@ static inline void accept_begins(u64 sk)
 /* Linux makes a server's socket when the handshake ends; the RTT of its SYN-ACK is then the only RTT sample. */
 static inline u64 server_handshake(u64 sk, u64 since_socket)
 {
-	u64 since_syn_ack = (READ(u32, sk, TCP_SOCK_srtt_us) >> 3) * 1000ULL;
+	u32 rtt = READ(u32, sk, TCP_SOCK_srtt_us) >> 3;
+	u64 since_syn_ack = rtt * 1000ULL;
 
-	if (!since_syn_ack)	/* it was sent twice, or forgotten (SYN cookies) */
+	/* Sent twice or forgotten (SYN cookies), it has no RTT, or that of the timestamp option: whole ms, up to 64 too many */
+	if (rtt % 1000 == 0 || READ(u32, sk, TCP_SOCK_total_retrans))
 		return UNKNOWN_TIME;
 	return since_socket > since_syn_ack ? since_socket : since_syn_ack;	/* the former with fast open */
 }
@@ -464,9 +467,10 @@ static inline bool has_sent_fin(int state)
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close(2) or shutdown(2), so the running task has the descriptor. */
-static inline void fin_sent(struct flow *flow, u8 first)
+static inline void fin_sent(u64 sk, struct flow *flow, u8 first)
 {
 	flow->sent_fin = 1;
+	flow->data_segments = READ(u32, sk, TCP_SOCK_data_segs_in);
 	if (!flow->first_fin)
 		flow->first_fin = first;
 	if (!flow->owner_source) {
@@ -491,6 +495,13 @@ static inline bool in_order(u64 sk, const struct flow *flow)
 	return fin_acked(sk, flow) && flags & (1ULL << SOCK_DONE | 1ULL << SOCK_DEAD);
 }
 
+/* Data for a socket that can receive no more: the kernel answers by a reset, and ends it as if it had got one. */
+static inline bool refused_data(u64 sk, const struct flow *flow)
+{
+	return flow->sent_fin && READ(u8, sk, SOCK_sk_shutdown) == SHUTDOWN_MASK &&
+	       READ(u32, sk, TCP_SOCK_data_segs_in) != flow->data_segments;
+}
+
 static inline u8 close_reason(u64 sk, const struct flow *flow, u16 error)
 {
 	switch (error) {
@@ -500,12 +511,14 @@ static inline u8 close_reason(u64 sk, const struct flow *flow, u16 error)
 		return flow->end_missed ? 0 : LOCAL_RESET;	/* the program may have taken the error */
 	case ECONNRESET:
 	case EPIPE:	/* tcp_reset() in CLOSE_WAIT */
-		return PEER_RESET;
+		return refused_data(sk, flow) ? LOCAL_RESET : PEER_RESET;
 	case ETIMEDOUT:
 		return TIMED_OUT;
 	case ECONNABORTED:	/* tcp_abort() */
 		return LOCAL_RESET;
 	}
+	if (in_order(sk, flow))	/* an error that nobody asked for (IP_RECVERR), and that was overcome */
+		return flow->first_fin;
 	/* What ICMP said of the packets that were not answered, until the kernel gave up */
 	return READ(u32, sk, SOCK_sk_err_soft) == error ? TIMED_OUT : OTHER;
 }
@@ -581,8 +594,24 @@ static inline void read_session(u64 sk, const struct flow *flow, struct session 
 	read_health(sk, session);
 }
 
-static inline void read_failure(const struct flow *flow, struct session *session)
+/*
+ * Where ICMP comes while connect(2) has the socket, the kernel goes on, and leaves it to the program to ask for the error
+ * and to give up. Of an error that was asked for, the error queue tells (IPv4, since Linux 5.19).
+ */
+static inline u16 error_of_icmp(u64 sk)
 {
+	u64 queue = sk + SOCK_sk_error_queue, last = READ(u64, queue, SK_BUFF_HEAD_prev);
+	u32 error = READ(u32, sk, SOCK_sk_err_soft);
+
+	if (!error && last != queue)
+		error = READ(u32, last, SK_BUFF_cb + SOCK_EXTERR_SKB_ee + SOCK_EXTENDED_ERR_ee_errno);
+	return error;
+}
+
+static inline void read_failure(u64 sk, const struct flow *flow, struct session *session)
+{
+	if (!session->error)
+		session->error = error_of_icmp(sk);
 	session->duration = UNKNOWN_TIME;
 	session->handshake = flow->started_at ? session->closed_at - flow->started_at : UNKNOWN_TIME;
 	session->rtt_smoothed = session->rtt_min = UNKNOWN;
@@ -602,7 +631,7 @@ static inline void read_flow(u64 sk, const struct flow *flow, struct session *se
 	if (flow->established)
 		read_session(sk, flow, session);
 	else
-		read_failure(flow, session);
+		read_failure(sk, flow, session);
 }
 
 static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
@@ -632,13 +661,17 @@ static inline void forget_own(u64 sk)
  * A state change is missed where it comes within this program, in an interrupt: the kernel runs a program once at a time
  * on each CPU. What is known only from it is then unknown, and nothing else is.
  */
-static inline void make_up(struct flow *flow, int state)
+static inline void make_up(u64 sk, struct flow *flow, int state)
 {
-	if (!flow->established && state != TCP_SYN_SENT && state != TCP_SYN_RECV) {
+	bool opened = state != TCP_SYN_SENT && state != TCP_SYN_RECV;
+
+	/* With fast open, the server's program has what came in the SYN before the handshake ends. */
+	if (!flow->established && (opened || (flow->role == SERVER && READ(u64, sk, TCP_SOCK_bytes_received)))) {
 		flow->established = 1;
 		flow->handshake = UNKNOWN_TIME;
 		count(OPENED);
-		count(MISSED);
+		if (opened)
+			count(MISSED);
 	}
 	if (!flow->sent_fin && has_sent_fin(state)) {
 		flow->sent_fin = 1;
@@ -654,17 +687,29 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 		forget_own(sk);
 		return;
 	}
-	make_up(flow, state);
+	make_up(sk, flow, state);
 	if (flow->established)
 		count(CLOSED);
 	else if (flow->role == SERVER)
 		return;	/* a handshake that the server gave up is no session */
 	count(SEEN);
-	if (!flow->owner_source && closing && !flow->sent_fin) {	/* within close(2), which sends a reset */
+	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
+	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(u32, sk, SOCK_sk_err))) {
 		read_owner(&flow->owner);
 		flow->owner_source = AT_CLOSE;
 	}
 	ended(sk, flow, !flow->sent_fin);
+}
+
+/* It came to an end of which nothing is known. */
+static inline void lose(const struct flow *flow)
+{
+	if (flow->own)
+		return;
+	if (flow->established)
+		count(CLOSED);
+	count(SEEN);
+	count(NOT_FOLLOWED);
 }
 
 static inline void end_without_flow(u64 sk, int state)
@@ -751,7 +796,7 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 		break;
 	case TCP_FIN_WAIT1:
 		if (flow)
-			fin_sent(flow, LOCAL_CLOSE);
+			fin_sent(sk, flow, LOCAL_CLOSE);
 		break;
 	case TCP_CLOSE_WAIT:
 		if (flow && !flow->first_fin)
@@ -759,14 +804,17 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 		break;
 	case TCP_LAST_ACK:
 		if (flow)
-			fin_sent(flow, PEER_CLOSE);
+			fin_sent(sk, flow, PEER_CLOSE);
 		break;
 	case TCP_CLOSE:
 		if (!flow) {
 			end_without_flow(sk, old_state);
 			break;
 		}
-		flow_ends(sk, flow, old_state);
+		if (old_state == TCP_LISTEN)	/* of another socket at this address, all of whose end was missed */
+			lose(flow);
+		else
+			flow_ends(sk, flow, old_state);
 		flows.delete(&sk);
 		break;
 	}
@@ -783,7 +831,11 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 		count(MISSED);
 		flow->end_missed = 1;
 		flow->started_at = flow->established_at = 0;
-		flow_ends(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 : flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
+		if (READ(u16, sk, SOCK_COMMON_skc_dport))
+			flow_ends(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 :
+					    flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
+		else	/* and whom it had as a peer is forgotten */
+			lose(flow);
 		flows.delete(&sk);
 	} else if (!overflowed.delete(&sk)) {	/* and so was this one's */
 		count(MISSED);

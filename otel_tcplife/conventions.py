@@ -160,7 +160,12 @@ ATTRIBUTES = (
         lambda facts: facts.network_type,
     ),
     Attribute("network.local.address", "string", "address of this end", lambda facts: facts.local_address),
-    Attribute("network.local.port", "int", "port of this end", lambda facts: facts.number("local_port")),
+    Attribute(
+        "network.local.port",
+        "int",
+        "port of this end, unless no port was left for it",
+        lambda facts: facts.number("local_port", facts.batch["local_port"] != 0),
+    ),
     Attribute("network.peer.address", "string", "address of the other end", lambda facts: facts.peer_address),
     Attribute("network.peer.port", "int", "port of the other end", lambda facts: facts.number("peer_port")),
     Attribute("tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda facts: facts.role),

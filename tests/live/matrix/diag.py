@@ -10,7 +10,8 @@ import socket
 import struct
 from pathlib import Path
 
-_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLMSG_ERROR = 4, 20, 1, 2
+_NETLINK_SOCK_DIAG, _NLM_F_REQUEST, _NLM_F_ACK, _NLMSG_ERROR = 4, 1, 4, 2
+_SOCK_DIAG_BY_FAMILY, _SOCK_DESTROY = 20, 21
 _ANY_COOKIE = 0xFFFF_FFFF
 _TIME_WAIT_TIMER = 3
 _STATES = {1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 7: "CLOSE",
@@ -39,21 +40,41 @@ class Diag:
 
     def state(self, ends: Ends) -> str:
         """The state of this socket; empty if there is none, or only a TIME_WAIT."""
-        local, peer = ipaddress.ip_address(ends[0]), ipaddress.ip_address(ends[2])
-        family = socket.AF_INET if local.version == 4 else socket.AF_INET6
-        request = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
-        request += struct.pack("!HH16s16s", ends[1], ends[3], local.packed, peer.packed)
-        request += struct.pack("=III", 0, _ANY_COOKIE, _ANY_COOKIE)
-        header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
-        self._socket.send(header + request)
-        answer = self._socket.recv(8192)
-        if struct.unpack_from("=H", answer, 4)[0] == _NLMSG_ERROR:
-            number = -struct.unpack_from("=i", answer, 16)[0]
+        answer = self._ask(_SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, ends)
+        if number := _error_of(answer):
             if number != errno.ENOENT:
                 raise OSError(number, "sock_diag")
             return ""
         state, timer = struct.unpack_from("=BB", answer, 17)
         return "" if timer == _TIME_WAIT_TIMER else _STATES.get(state, "")
+
+    def destroy(self, ends: Ends) -> None:
+        """Abort this socket, as `ss -K` does."""
+        if number := _error_of(self._ask(_SOCK_DESTROY, _NLM_F_REQUEST | _NLM_F_ACK, ends)):
+            raise OSError(number, "SOCK_DESTROY")
+
+    def _ask(self, about: int, flags: int, ends: Ends) -> bytes:
+        local, peer = ipaddress.ip_address(ends[0]), ipaddress.ip_address(ends[2])
+        family = socket.AF_INET if local.version == 4 else socket.AF_INET6
+        request = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
+        request += struct.pack("!HH16s16s", ends[1], ends[3], local.packed, peer.packed)
+        request += struct.pack("=III", 0, _ANY_COOKIE, _ANY_COOKIE)
+        self._socket.send(struct.pack("=IHHII", 16 + len(request), about, flags, 0, 0) + request)
+        return self._socket.recv(8192)
+
+
+def _error_of(answer: bytes) -> int:
+    is_error = struct.unpack_from("=H", answer, 4)[0] == _NLMSG_ERROR
+    return -struct.unpack_from("=i", answer, 16)[0] if is_error else 0
+
+
+def can_destroy() -> bool:
+    """Whether this kernel can abort sockets (CONFIG_INET_DIAG_DESTROY)."""
+    try:
+        Diag(Path("/proc/self/ns/net")).destroy(("127.0.0.1", 1, "127.0.0.1", 1))
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return True
 
 
 def settle() -> None:

@@ -13,8 +13,6 @@ from pathlib import Path
 from tests.live.matrix.diag import Diag, Ends, settle
 from tests.live.matrix.hands import Hand, Zygote
 
-_TABLE = "table inet matrix { chain cut { type filter hook input priority 0; }; }; flush chain inet matrix cut; "
-
 _HARDWARE = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 
 
@@ -28,19 +26,45 @@ class Namespace:
         self.own = maker is None
         self._diag, self._lock = Diag(self.path), threading.Lock()
 
-    def run(self, *commands: str) -> None:
-        """Run shell commands in it, one after the other."""
+    def run(self, *commands: str) -> str:
+        """Run shell commands in it, one after the other; return what they say."""
         enter = ["nsenter", f"--net={self.path}", "--", "sh", "-ec", "\n".join(commands)]
-        subprocess.run(enter, check=True)
+        return subprocess.run(enter, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def sysctl(self, **values: int | str) -> None:
         """Set parameters of /proc/sys/net/ipv4."""
         self.run(*(f"echo {value} > /proc/sys/net/ipv4/{name}" for name, value in values.items()))
 
-    def filter(self, *rules: str) -> None:
-        """Have nftables treat incoming packets by these rules, and no others."""
-        added = "; ".join(f"add rule inet matrix cut {rule}" for rule in rules)
-        self.run(f"nft '{_TABLE}{added}'")
+    def tame(self) -> None:
+        """Have no session bear on a later one, and none wait for more than a second before it sends something again."""
+        self.sysctl(tcp_no_metrics_save=1, icmp_ratelimit=0)
+        longest = "/proc/sys/net/ipv4/tcp_rto_max_ms"  # since Linux 6.15
+        self.run("echo 0 > /proc/sys/net/ipv6/icmp/ratelimit", f"[ ! -e {longest} ] || echo 1000 > {longest}")
+
+    @contextmanager
+    def tuned(self, **values: int | str) -> Generator[None]:
+        """Parameters of /proc/sys/net/ipv4 are others in this block."""
+        before = self.run(*(f"cat /proc/sys/net/ipv4/{name}" for name in values)).splitlines()
+        self.sysctl(**values)
+        try:
+            yield
+        finally:
+            self.sysctl(**dict(zip(values, before)))
+
+    def filter(self, *rules: str, hook: str = "input") -> None:
+        """Have nftables treat the packets that come in, or those of another hook, by these rules, and no others."""
+        table = f"table inet matrix {{ chain {hook} {{ type filter hook {hook} priority 0; }}; }}"
+        added = "".join(f"; add rule inet matrix {hook} {rule}" for rule in rules)
+        self.run(f"nft '{table}; flush chain inet matrix {hook}{added}'")
+
+    @contextmanager
+    def filtering(self, *rules: str, hook: str = "input") -> Generator[None]:
+        """Packets are treated by these rules in this block."""
+        self.filter(*rules, hook=hook)
+        try:
+            yield
+        finally:
+            self.filter(hook=hook)
 
     def wait_state(self, ends: Ends, state: str) -> None:
         """Wait until that socket is in this state; empty for gone."""
@@ -49,6 +73,11 @@ class Namespace:
                 time.sleep(0.001)
         if not state:
             settle()
+
+    def destroy(self, ends: Ends) -> None:
+        """Abort a socket, as `ss -K` does."""
+        with self._lock:
+            self._diag.destroy(ends)
 
     def retransmitted(self) -> int:
         """Segments retransmitted in it so far."""
@@ -111,13 +140,17 @@ class Network:
     def introduce(self) -> None:
         """Have the ends of a cable know each other, so that none has to ask for the other's hardware address."""
         if self.client is not self.server:
-            for namespace, end in ((self.client, 1), (self.server, 0)):
-                namespace.run(
-                    *(
-                        f"ip neigh replace {addresses[end]} lladdr {_HARDWARE[end]} nud permanent dev eth0"
-                        for addresses in self.addresses.values()
-                    )
-                )
+            self._neighbours(*(f"lladdr {hardware} nud permanent" for hardware in _HARDWARE))
+
+    def estrange(self) -> None:
+        """Have all packets wait until the ends of a cable know each other again."""
+        self._neighbours("nud incomplete", "nud incomplete")
+
+    def _neighbours(self, *known_as: str) -> None:
+        for namespace, end in ((self.client, 1), (self.server, 0)):
+            namespace.run(
+                *(f"ip neigh replace {ends[end]} {known_as[end]} dev eth0" for ends in self.addresses.values())
+            )
 
     @contextmanager
     def impatient(self) -> Generator[None]:
@@ -140,6 +173,7 @@ def made_loopback(zygote: Zygote) -> Network:
     """Loopback of a new namespace."""
     made = Namespace(zygote.hand("act-namespace", kind="namespace"))
     made.run("ip link set lo up")
+    made.tame()
     made.filter()
     return Network("made loopback", made, made, {"ipv4": ("127.0.0.1", "127.0.0.1"), "ipv6": ("::1", "::1")})
 
@@ -161,6 +195,7 @@ def veth(zygote: Zygote, number: int) -> Network:
             "ip link set lo up",
             "ip link set eth0 up",
         )
+        namespace.tame()
         namespace.filter()
     network = Network("veth", client, server, {kind: (ends[0], ends[1]) for kind, ends in addresses.items()})
     network.introduce()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tests.live.actor import Stopwatch
 from tests.live.matrix.ends import End
 from tests.live.matrix.hands import Hand, Zygote
-from tests.live.matrix.network import IPV4, Family, Namespace, Network
+from tests.live.matrix.network import IPV4, MAPPED, Family, Network
+from tests.live.matrix.stage import Play
 
 CLIENT_UID, SERVER_UID, WORKER_UID = 1001, 65534, 65533
 
@@ -25,10 +26,15 @@ class Party(End):
     hand: Hand | None = None
     shut_down: bool = False
 
+    @property
+    def process(self) -> Hand:
+        """The hand, which there is."""
+        assert self.hand
+        return self.hand
+
     def do(self, action: str, *arguments: object) -> int:
         """Have something done with the socket."""
-        assert self.hand
-        return self.hand.tell(action, "s", *arguments)
+        return self.process.tell(action, "s", *arguments)
 
     def state(self, state: str) -> None:
         """Wait until the kernel's socket is in this state; empty for gone."""
@@ -65,9 +71,20 @@ class Party(End):
             self.state("")
         self.closing = stopwatch
 
-    def shutdown(self) -> None:
-        """Send FIN, and keep the descriptor."""
-        self.do("shutdown")
+    def resets(self, other: Party, error: str = "ECONNRESET") -> None:
+        """This end sends a reset, and the other ends with this error."""
+        self.reason, other.reason, other.error = "local_reset", "peer_reset", error
+
+    def hears_of_it(self) -> None:
+        """Send something to where nobody is any more, and get a reset."""
+        self.reason, self.error = "peer_reset", "ECONNRESET"
+        with self.ends():
+            self.do("send", 1)
+        self.close()
+
+    def shutdown(self, *how: int) -> None:
+        """Send FIN, if that is how, and keep the descriptor."""
+        self.do("shutdown", *how)
         self.shut_down = True
 
     def close(self) -> None:
@@ -81,6 +98,7 @@ class Session:
 
     zygote: Zygote
     network: Network
+    family: Family
     client: Party
     server: Party
     hands: list[Hand]
@@ -89,10 +107,85 @@ class Session:
         """The party on this side, and the other."""
         return (self.client, self.server) if side == "client" else (self.server, self.client)
 
-    def close(self) -> None:
-        """End all processes."""
+    def target_of(self, party: Party) -> tuple[str, int]:
+        """What this party connects to."""
+        address, port = party.addresses[1], party.ports[1]
+        return f"::ffff:{address}" if self.family is MAPPED else address, port
+
+    @property
+    def target(self) -> tuple[str, int]:
+        """What the client connects to."""
+        return self.target_of(self.client)
+
+    def like(self) -> Session:
+        """Another one in the same place, between new processes."""
+        return prepare(self.zygote, self.network, self.family)
+
+    def aim(self, address: str) -> None:
+        """Have the client connect to this address."""
+        client, server = self.client, self.server
+        client.addresses, server.addresses = (client.addresses[0], address), (address, client.addresses[0])
+
+    def bind(self) -> None:
+        """Have the client's socket keep the port that it was given, whatever becomes of it."""
+        self.client.close()
+        self.client.do("bind", self.family.any, [_ROOM], self.client.ports[0])
+
+    def connect_again(self) -> None:
+        """Have the client connect, from whatever port it has then."""
+        assert self.client.do("connect", *self.target) == ""
+        port, server_port = self.client.do("local_port"), self.client.ports[1]
+        self.client.ports, self.server.ports = (port, server_port), (server_port, port)
+
+    @contextmanager
+    def opens(self) -> Generator[None]:
+        """What is done in this block establishes the session."""
+        with Stopwatch() as stopwatch:
+            yield
+            for party in (self.client, self.server):
+                party.state("ESTABLISHED")
+        self.client.opening = self.server.opening = stopwatch
+
+    def listen(self) -> None:
+        """Have the server listen where nobody did."""
+        self.unlisten()
+        address = self.server.addresses[0] if self.family is IPV4 else self.family.any
+        self.server.process.tell("listen", "l", address, [_ROOM], self.server.ports[0])
+
+    def unlisten(self) -> None:
+        """Have the server close the socket that others connect to."""
+        self.server.process.tell("close", "l")
+
+    def open(self) -> None:
+        """Establish it."""
+        with self.opens():
+            assert self.client.do("connect", *self.target) == ""
+        self.accept()
+
+    def accept(self) -> None:
+        """Have the server accept it."""
+        self.server.process.tell("accept", "l", "s")
+
+    def talk(self) -> None:
+        """Have each end say something."""
+        self.client.say(1000, self.server)
+        self.server.say(2000, self.client)
+
+    def end(self, first: str = "client") -> None:
+        """Have both ends closed in order, on this side first."""
+        party, other = self.parties(first)
+        party.reason, other.reason = "local_close", "peer_close"
+        with party.ends():
+            party.close()
+            other.state("CLOSE_WAIT")
+            with other.ends():
+                other.close()
+
+    def close(self) -> list[End]:
+        """End all processes; return the ends."""
         for hand in self.hands:
             hand.close()
+        return [self.client, self.server]
 
 
 @dataclass(frozen=True)
@@ -139,36 +232,35 @@ MODELS = (
 )
 
 
-def open_session(zygote: Zygote, network: Network, family: Family, model: Model) -> Session:
-    """Establish a session between new processes."""
+def prepare(
+    zygote: Zygote, network: Network, family: Family, model: Model = MODELS[0], *, listening: bool = True
+) -> Session:
+    """New processes, one with a listening socket `l`, or a port where nobody listens, one with a bound socket `s`."""
     listener = zygote.hand("act-listener", model.listener_uid, namespace=network.server.path, kind=model.server_kind)
     address = network.target(family) if family is IPV4 else family.any
-    server_port = listener.tell("listen", "l", address, [_ROOM])
+    server_port = listener.tell("listen" if listening else "bind", "l", address, [_ROOM])
     connector = zygote.hand("act-client", CLIENT_UID, namespace=network.client.path, kind=model.client_kind)
     acceptor = listener.fork("act-worker", WORKER_UID) if model.prefork else listener
     client_port = connector.tell("bind", "s", family.any, [_ROOM])
     here, there = network.addresses[family.network_type]
-    with Stopwatch() as opening:
-        assert connector.tell("connect", "s", network.target(family), server_port) == ""
-        network.server.wait_state((there, server_port, here, client_port), "ESTABLISHED")
-    acceptor.tell("accept", "l", "s")
-    client = _party("client", network.client, family, (here, there), (client_port, server_port), opening)
-    server = _party("server", network.server, family, (there, here), (server_port, client_port), opening)
-    session = Session(zygote, network, client, server, [listener, connector])
+    client = Party("client", network.client, family.network_type, (here, there), (client_port, server_port))
+    server = Party("server", network.server, family.network_type, (there, here), (server_port, client_port))
     client.owner, client.owner_source, client.uid, client.hand = connector, "connect", CLIENT_UID, connector
     server.owner, server.owner_source, server.uid, server.hand = acceptor, "close", acceptor.uid, acceptor
+    return Session(zygote, network, family, client, server, [listener, connector])
+
+
+def open_session(zygote: Zygote, network: Network, family: Family, model: Model = MODELS[0]) -> Session:
+    """Establish a session between new processes."""
+    session = prepare(zygote, network, family, model)
+    client, server = session.client, session.server
+    session.open()
     if model.keep:
-        client.hand = model.keep(connector, session)
-        server.owner = server.hand = model.keep(acceptor, session)
+        client.hand = model.keep(client.process, session)
+        server.owner = server.hand = model.keep(server.process, session)
     return session
 
 
-def _party(
-    role: str,
-    namespace: Namespace,
-    family: Family,
-    addresses: tuple[str, str],
-    ports: tuple[int, int],
-    opening: Stopwatch,
-) -> Party:
-    return Party(role, namespace, family.network_type, addresses, ports, opening=opening)
+def in_session(play: Callable[[Session], list[End]]) -> Play:
+    """The same, given a place, between new processes that have no session yet."""
+    return lambda stage, network, family: play(prepare(stage.zygote, network, family))

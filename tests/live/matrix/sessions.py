@@ -15,8 +15,7 @@ def _play(ending: Ending, model: Model, family: Family, over_veth: bool, stage: 
     network = stage.veth if over_veth else stage.made_loopback if ending.cuts else stage.loopback
     session = open_session(stage.zygote, network, family, model)
     ending.play(session)
-    session.close()
-    return [session.client, session.server]
+    return session.close()
 
 
 def _matrix() -> dict[str, Scenario]:

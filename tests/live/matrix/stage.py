@@ -6,10 +6,11 @@ import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.live.matrix.ends import End
 from tests.live.matrix.hands import Zygote
-from tests.live.matrix.network import Namespace, Network, made_loopback, own_loopback, veth
+from tests.live.matrix.network import FAMILIES, Family, Namespace, Network, made_loopback, own_loopback, veth
 
 STAGES = 12
 
@@ -39,6 +40,25 @@ class Played:
 
 
 Scenario = Callable[[Stage], list[End]]
+Play = Callable[[Stage, Network, Family], list[End]]
+
+
+@dataclass
+class Programme:
+    """Scenarios by their names; the families and the networks of this stage's own take turns."""
+
+    scenarios: dict[str, Scenario] = field(default_factory=dict[str, Scenario])
+
+    def add(self, name: str, play: Play, times: int = 2, *, only_veth: bool = False) -> None:
+        """A scenario that is played so often, where and with what comes next."""
+        for turn in range(len(self.scenarios), len(self.scenarios) + times):
+            family, over_veth = FAMILIES[turn % len(FAMILIES)], only_veth or turn % 2 == 1
+            scenario = partial(_play_in, play, family, over_veth)
+            self.scenarios[f"{name}, {family.name}, {'veth' if over_veth else 'loopback'}"] = scenario
+
+
+def _play_in(play: Play, family: Family, over_veth: bool, stage: Stage) -> list[End]:
+    return play(stage, stage.veth if over_veth else stage.made_loopback, family)
 
 
 def play_all(zygote: Zygote, scenarios: Mapping[str, Scenario]) -> dict[str, Future[Played]]:

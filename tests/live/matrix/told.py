@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 _PR_SET_NAME = 15
+_TCPI_OPT_SYN_DATA = 32
 _SIOCOUTQ = termios.TIOCOUTQ
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,6 +30,11 @@ Option = tuple[int, int, int]
 def name_thread(comm: str) -> None:
     """Name this thread; the first thread's name is its process's."""
     _libc.prctl(_PR_SET_NAME, comm.encode(), 0, 0, 0)
+
+
+def error_name(number: int | None) -> str:
+    """The name of an errno; empty if there is none."""
+    return errno.errorcode[number] if number else ""
 
 
 def receive_order(control: socket.socket) -> Order | None:
@@ -55,7 +61,7 @@ def listen(name: str, host: str, options: list[Option], port: int = 0) -> int:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
     sock.bind((host, port))
     sock.listen(64)
-    return int(sock.getsockname()[1])
+    return local_port(name)
 
 
 def bind(name: str, host: str, options: list[Option], port: int = 0) -> int:
@@ -64,12 +70,22 @@ def bind(name: str, host: str, options: list[Option], port: int = 0) -> int:
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, False)
     sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))
-    return int(sock.getsockname()[1])
+    return local_port(name)
+
+
+def make(name: str, host: str, options: list[Option]) -> None:
+    """Make a socket that is neither bound nor connected."""
+    _make(name, socket.AF_INET6 if ":" in host else socket.AF_INET, options)
+
+
+def local_port(name: str) -> int:
+    """The port that the socket has now."""
+    return int(_sockets[name].getsockname()[1])
 
 
 def connect(name: str, host: str, port: int) -> str:
-    """Connect a bound socket; return the name of the errno, or nothing."""
-    return _error_name(_sockets[name].connect_ex((host, port)))
+    """Connect a socket that was made; return the name of the errno, or nothing."""
+    return error_name(_sockets[name].connect_ex((host, port)))
 
 
 def connect_later(name: str, host: str, port: int) -> str:
@@ -84,12 +100,23 @@ def connected(name: str) -> str:
     poll.register(_sockets[name], select.POLLOUT)
     poll.poll()
     _sockets[name].setblocking(True)
-    return _error_name(_sockets[name].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    return error(name)
+
+
+def error(name: str) -> str:
+    """Take the error that the socket has, and return its name, or nothing."""
+    return error_name(_sockets[name].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
 def connect_with(name: str, host: str, port: int, size: int) -> int:
     """Connect with data in the SYN where a cookie allows it (TCP fast open); return how many bytes were taken."""
     return _sockets[name].sendto(bytes(size), socket.MSG_FASTOPEN, (host, port))
+
+
+def fast_opened(name: str) -> bool:
+    """Whether data came in the SYN, at either end."""
+    options = _sockets[name].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5]
+    return bool(options & _TCPI_OPT_SYN_DATA)
 
 
 def disconnect(name: str) -> None:
@@ -200,8 +227,9 @@ def thread(comm: str, control: int) -> int:
 
 
 _ACTIONS: tuple[Callable[..., Any], ...] = (
-    unread, unacknowledged, listen, bind, connect, connect_later, connected, connect_with, disconnect, accept, send,
-    receive, pour, pause, shutdown, option, linger, close, ready, leave, give, take, fork, thread,
+    unread, unacknowledged, listen, bind, make, local_port, connect, connect_later, connected, error, connect_with,
+    fast_opened, disconnect, accept, send, receive, pour, pause, shutdown, option, linger, close, ready, leave, give,
+    take, fork, thread,
 )  # fmt: skip
 _BY_NAME = {action.__name__: action for action in _ACTIONS}
 
@@ -213,8 +241,8 @@ def serve(control: socket.socket) -> None:
         (action, *arguments), descriptors = order
         try:
             answer = {"done": _BY_NAME[action](*arguments, *descriptors)}
-        except OSError as error:
-            answer = {"error": _error_name(error.errno) or str(error)}
+        except OSError as failure:
+            answer = {"error": error_name(failure.errno) or str(failure)}
         control.send(json.dumps(answer).encode())
 
 
@@ -227,7 +255,3 @@ def _make(name: str, family: socket.AddressFamily, options: list[Option]) -> soc
 
 def _queued(sock: socket.socket, request: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(sock, request, bytes(4)))[0])
-
-
-def _error_name(number: int | None) -> str:
-    return errno.errorcode[number] if number else ""

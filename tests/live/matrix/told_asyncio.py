@@ -49,10 +49,14 @@ class Loop:
         return int(sock.getsockname()[1])
 
     async def connect(self, name: str, host: str, port: int) -> str:
-        """Connect a bound socket; return nothing, as for no error."""
+        """Connect a bound socket; return the name of the errno, or nothing."""
         sock = self._bound.pop(name)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        except OSError as error:
+            sock.close()
+            return told.error_name(error.errno)
         self._streams[name] = await asyncio.open_connection(sock=sock)
         return ""
 
@@ -113,7 +117,7 @@ class Loop:
         os._exit(0)
 
     def _socket(self, name: str) -> Any:
-        return self._streams[name][1].get_extra_info("socket")
+        return self._bound.get(name) or self._streams[name][1].get_extra_info("socket")
 
 
 def serve_in_loop(control: socket.socket) -> None:
