@@ -99,13 +99,14 @@ struct flow {
 	u64 reported_at;	/* when it was last reported, or found open */
 	u64 handshake;
 	u8 established;
-	u8 adopted;	/* it was open before tracing began */
+	u8 adopted : 1;		/* it was open before tracing began */
+	u8 own : 1;		/* an end of a connection of the agent, never reported */
+	u8 ours : 1;		/* of a process that is traced, as far as is known */
+	u8 end_missed : 1;	/* it was found to have ended only when its socket was destroyed */
 	u8 role;
 	u8 owner_source;
 	u8 first_fin;	/* LOCAL_CLOSE or PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
-	u8 own;		/* an end of a connection of the agent, never reported */
-	u8 end_missed;	/* it was found to have ended only when its socket was destroyed */
 	u32 data_segments;	/* received when it sent FIN */
 	struct owner owner;
 };
@@ -193,9 +194,14 @@ struct listening {
 	u32 port;
 };
 
-/* The agent's process, once it was seen, and those that it forked and that run the same program. */
-BPF_TABLE("lru_hash", u32, u8, ours, 4096);
+/* The agent's process, once it was seen, and those that it forked and that run the same program, with their tasks. */
+BPF_HASH(ours, u32, u64, 4096);
 BPF_TABLE("lru_hash", struct listening, u8, listening, 1024);
+/*
+ * Whether tracing has begun, as the agent's process says by its first scan: what it forked before then traces itself,
+ * and what it forks from then on does not. Both are sure of that, as it holds its forks off meanwhile.
+ */
+BPF_ARRAY(begun, u8, 1);
 
 static inline bool is_one_of_ours(u32 pid)
 {
@@ -205,15 +211,25 @@ static inline bool is_one_of_ours(u32 pid)
 /* Whether the running task is. */
 static inline bool is_ours(void)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	u8 yes = 1;
+	u32 pid = bpf_get_current_pid_tgid() >> 32, only = 0;
+	u64 task = READ(u64, bpf_get_current_task(), TASK_STRUCT_group_leader);
+	u8 *has_begun = begun.lookup(&only);
 
 	if (ours.lookup(&pid))
 		return true;
-	if (!is_agent())
+	if (!has_begun || !*has_begun || !is_agent())
 		return false;
-	ours.update(&pid, &yes);
+	ours.update(&pid, &task);
 	return true;
+}
+
+static inline void begin(void)
+{
+	u32 only = 0;
+	u8 yes = 1;
+
+	if (is_agent())
+		begun.update(&only, &yes);
 }
 
 static inline void listens(u64 sk)
@@ -235,14 +251,26 @@ static inline bool listened_by_ours(u64 sk)
 RAW_TRACEPOINT_PROBE(sched_process_fork)
 {
 	u32 parent = READ(u32, ctx->args[0], TASK_STRUCT_tgid), child = READ(u32, ctx->args[1], TASK_STRUCT_tgid);
-	u8 yes = 1;
+	u64 task = ctx->args[1];
 
 	if (parent == child)
 		return 0;	/* a thread */
 	if (is_ours())
-		ours.update(&child, &yes);
+		ours.update(&child, &task);
 	else
 		ours.delete(&child);	/* its pid may have been that of one of ours */
+	return 0;
+}
+
+/* It has closed its descriptors, and was waited for. Its pid may already be another's. */
+RAW_TRACEPOINT_PROBE(sched_process_free)
+{
+	u64 task = ctx->args[0], *known;
+	u32 pid = READ(u32, task, TASK_STRUCT_tgid);
+
+	known = ours.lookup(&pid);
+	if (known && *known == task)
+		ours.delete(&pid);
 	return 0;
 }
 
@@ -258,6 +286,7 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 #else
 #define is_one_of_ours(pid) true
 #define is_ours() true
+#define begin() do { } while (0)
 #define listens(sk) do { } while (0)
 #define listened_by_ours(sk) true
 #endif
@@ -344,9 +373,9 @@ static inline bool selected(const struct session *session)
 }
 
 /* Every record leaves through here, so that it is counted exactly once. */
-static inline void submit(struct session *session)
+static inline void submit(struct session *session, bool ours)
 {
-	if (!SELECT_PID(session->owner.pid))
+	if (!ours || !SELECT_PID(session->owner.pid))
 		count(FILTERED);
 	else if (ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
 		count(RING_FULL);
@@ -367,7 +396,7 @@ static inline void claim(u64 sk)
 		return;	/* user space took it, having waited long enough */
 	read_owner(&session.owner);
 	session.owner_source = AT_CLOSE;
-	submit(&session);
+	submit(&session, is_ours());
 }
 
 static inline void follow(u64 sk, const struct flow *flow)
@@ -406,7 +435,7 @@ static inline bool found_no_room(u64 sk)
 
 static inline void connect_begins(u64 sk)
 {
-	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT };
+	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT, .ours = 1 };
 
 	if (!is_ours())
 		return;
@@ -418,7 +447,7 @@ static inline void connect_begins(u64 sk)
 
 static inline void accept_begins(u64 sk)
 {
-	struct flow flow = { .role = SERVER };
+	struct flow flow = { .role = SERVER, .ours = !SCOPE_PROCESS };
 
 	if (!listened_by_ours(sk))
 		return;
@@ -466,6 +495,14 @@ static inline bool has_sent_fin(int state)
 	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
 }
 
+/* The running task closes it, or has it closed. */
+static inline void owned_by_closer(struct flow *flow)
+{
+	read_owner(&flow->owner);
+	flow->owner_source = AT_CLOSE;
+	flow->ours = is_ours();
+}
+
 /* FIN_WAIT1 and LAST_ACK are entered by close(2) or shutdown(2), so the running task has the descriptor. */
 static inline void fin_sent(u64 sk, struct flow *flow, u8 first)
 {
@@ -473,10 +510,8 @@ static inline void fin_sent(u64 sk, struct flow *flow, u8 first)
 	flow->data_segments = READ(u32, sk, TCP_SOCK_data_segs_in);
 	if (!flow->first_fin)
 		flow->first_fin = first;
-	if (!flow->owner_source) {
-		read_owner(&flow->owner);
-		flow->owner_source = AT_CLOSE;
-	}
+	if (!flow->owner_source)
+		owned_by_closer(flow);
 }
 
 static inline bool fin_acked(u64 sk, const struct flow *flow)
@@ -645,7 +680,7 @@ static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
 	if (!selected(&session))
 		count(FILTERED);
 	else if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))
-		submit(&session);
+		submit(&session, flow->ours);
 }
 
 static inline void forget_own(u64 sk)
@@ -694,10 +729,8 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 		return;	/* a handshake that the server gave up is no session */
 	count(SEEN);
 	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
-	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(u32, sk, SOCK_sk_err))) {
-		read_owner(&flow->owner);
-		flow->owner_source = AT_CLOSE;
-	}
+	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(u32, sk, SOCK_sk_err)))
+		owned_by_closer(flow);
 	ended(sk, flow, !flow->sent_fin);
 }
 
@@ -899,7 +932,7 @@ static inline void report(u64 sk, struct flow *flow)
 	read_flow(sk, flow, &session);
 	session.event = SESSION_PROGRESS;
 	flow->reported_at = session.closed_at;
-	if (selected(&session) && (SELECT_PID(session.owner.pid) || (SCOPE_PROCESS && !session.owner_source)) &&
+	if (selected(&session) && SELECT_PID(session.owner.pid) &&
 	    !ring.ringbuf_output(&session, sizeof(session), BPF_RB_NO_WAKEUP))
 		count(REPORTED);
 }
@@ -918,10 +951,10 @@ static inline void revisit(u64 sk, u64 task, struct flow *flow)
 /* Follow a socket that is open already. */
 static inline void adopt(u64 sk, u64 task)
 {
-	struct flow flow = { .owner_source = ADOPTED, .handshake = UNKNOWN_TIME };
+	struct flow flow = { .owner_source = ADOPTED, .handshake = UNKNOWN_TIME, .ours = 1 };
 	int state = READ(u8, sk, SOCK_COMMON_skc_state);
 
-	if (state == TCP_LISTEN)
+	if (state == TCP_LISTEN || state == TCP_CLOSE)	/* one that is bound only may be listened to by another process */
 		listens(sk);
 	if (state == TCP_SYN_SENT)
 		flow.role = CLIENT;
@@ -943,6 +976,7 @@ BPF_ITER(task_file)
 	u64 task = (u64)ctx->task, file = (u64)ctx->file, inode, socket, sk;
 	struct flow *flow;
 
+	begin();
 	/* By the agent's process, which is known from now on, all processes are scanned */
 	if (!is_ours() || !task || !file || !is_one_of_ours(READ(u32, task, TASK_STRUCT_tgid)))
 		return 0;

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from opentelemetry.metrics import MeterProvider
 
+from otel_tcplife import forks
 from otel_tcplife.agent import Consumers, balance, run
 from otel_tcplife.counts import counters
 from otel_tcplife.export.providers import PROVIDERS, LoggerProvider, provider_logs, provider_metrics
@@ -35,13 +37,23 @@ class Pipeline:
     def __init__(
         self, options: Options, logger_provider: LoggerProvider | None, meter_provider: MeterProvider | None, say: Say
     ) -> None:
-        """Start tracing; the global providers stand for those that are not given. Raise CannotTrace."""
-        self._source = LiveSource(options.filters, options.sizes, options.interim, options.scope, hide_own=False)
+        """Be about to trace; the global providers stand for those that are not given. Raise CannotTrace."""
+        self._source = LiveSource(
+            options.filters, options.sizes, options.interim, options.scope, hide_own=False, begin=False
+        )
         self._ledger = Ledger()
         self._stop = Stop(STOP_WITHIN)
         self._say = say
         self._logs = provider_logs(logger_provider, self._ledger, say)
         self._metrics = provider_metrics(meter_provider)
+
+    def begin(self, is_our_turn: Callable[[int | None], bool]) -> bool:
+        """Begin, if it is our turn with this map of a host's collector. To be called with forks held off."""
+        self._source.take()
+        if not is_our_turn(self._source.host_map):
+            self._source.close()
+            return False
+        self._source.begin()
         self._metrics.observe(counters(self._source.outcomes, self._source.active, self._ledger))
         worker = Worker(
             PROVIDERS, self._hand_over, self._ledger, self._stop, most=_AT_ONCE, linger=_LINGER, capacity=QUEUE_RECORDS
@@ -49,11 +61,7 @@ class Pipeline:
         self._consumers = Consumers(workers=[worker])
         self._reader = threading.Thread(target=self._read, name="tcplife-reader", daemon=True)
         self._reader.start()
-
-    @property
-    def host_map(self) -> int | None:
-        """See LiveSource."""
-        return self._source.host_map
+        return True
 
     def stop(self) -> list[str]:
         """Hand over what there is, within STOP_WITHIN seconds; return the balance, in a line for each of its parts."""
@@ -70,8 +78,9 @@ class Pipeline:
         self._source.abandon()
 
     def _hand_over(self, batch: SessionBatch) -> None:
-        self._metrics(batch)
-        self._logs(batch)
+        with forks.held_off():  # the SDK's locks are none that a child can open
+            self._metrics(batch)
+            self._logs(batch)
 
     def _read(self) -> None:
         try:

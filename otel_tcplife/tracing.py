@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import select
 import threading
 from collections.abc import Callable
 from weakref import WeakSet
@@ -20,6 +19,7 @@ from weakref import WeakSet
 from opentelemetry.metrics import MeterProvider
 from typing_extensions import Self
 
+from otel_tcplife import forks
 from otel_tcplife.export.providers import LoggerProvider
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.pipeline import Pipeline
@@ -27,8 +27,8 @@ from otel_tcplife.probe.host_collector import collector_before
 
 _logger = logging.getLogger("otel_tcplife")
 
-_LOOK_AGAIN = 5.0
-"""Seconds between two looks at whether the collector of the host has gone."""
+_LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}
+"""Seconds between two looks at whether the process that traces has gone."""
 
 _tracings: WeakSet[Tracing] = WeakSet()
 
@@ -100,11 +100,9 @@ class Tracing:
         if self._options.scope is Scope.HOST and not _host_is_free():
             return
         pipeline = Pipeline(self._options, *self._providers, say)
-        with self._lock:
-            if not self._stopped.is_set() and _is_first(pipeline):
+        with forks.held_off(), self._lock:
+            if pipeline.begin(lambda host_map: not self._stopped.is_set() and _is_first(host_map)):
                 self._pipeline, self._tracer = pipeline, os.getpid()
-                return
-        pipeline.stop()
 
     def _stand_by(self, is_our_turn: Callable[[], bool]) -> None:
         threading.Thread(target=self._wait, args=[is_our_turn], name="tcplife-standby", daemon=True).start()
@@ -115,7 +113,7 @@ class Tracing:
                 if is_our_turn() and not self._stopped.is_set():
                     self._trace()
                 if not self.is_tracing:
-                    self._stopped.wait(_LOOK_AGAIN)
+                    self._stopped.wait(_LOOK_AGAIN[self._options.scope])
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
             say(f"cannot trace: {error}")
 
@@ -143,29 +141,28 @@ def _host_is_free() -> bool:
         return True
 
 
-def _is_first(pipeline: Pipeline) -> bool:
+def _is_first(host_map: int | None) -> bool:
     """Whether nobody has begun to collect the sessions of the host meanwhile."""
     try:
-        return pipeline.host_map is None or not collector_before(pipeline.host_map)
+        return host_map is None or not collector_before(host_map)
     except PermissionError:
         return True
 
 
 def _end_of(process: int) -> Callable[[], bool]:
-    """What waits until a process has ended."""
+    """What looks whether a process has ended. No descriptor: an application that makes itself a daemon closes all."""
+    began = _began(process)
+    return lambda: began is None or _began(process) != began
+
+
+def _began(process: int) -> str | None:
+    """When a process began, in the kernel's words; None if it has ended."""
     try:
-        descriptor = os.pidfd_open(process)
-    except OSError:  # it has, or the kernel is older than pidfd_open(2)
-        return lambda: not os.path.exists(f"/proc/{process}")
-
-    def wait() -> bool:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll()
-        os.close(descriptor)
-        return True
-
-    return wait
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _in_fork() -> None:

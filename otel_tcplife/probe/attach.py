@@ -6,9 +6,12 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO
 
+from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Scope
 from otel_tcplife.probe import loader
@@ -51,45 +54,77 @@ class Attached:
                 os.close(descriptor)
 
 
-def attach(program: str, scope: Scope) -> Attached:
+@dataclass
+class Loaded:
+    """A program that traces, whose descriptors are under way."""
+
+    receiver: socket.socket
+    maps: Sequence[str]
+
+    def take(self) -> Attached:
+        """Receive the descriptors. Quick, so that it can be done with forks held off."""
+        with self.receiver:
+            descriptors = _receive(self.receiver, len(self.maps) + _MOST_LINKS)
+        (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
+            descriptors[: len(self.maps)],
+            descriptors[len(self.maps) :],
+        )
+        return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links)
+
+
+def load(program: str, scope: Scope) -> Loaded:
     """Compile, load and attach the program. Raise CannotTrace with the reason where that fails."""
+    maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
+    request = json.dumps({"text": program, "maps": maps, "scan": _SCAN}).encode()
     for interpreter in bcc_interpreters():
-        attached = _attach_with(interpreter, program, _HOST_MAPS if scope is Scope.HOST else _MAPS)
-        if attached:
-            return attached
+        receiver = _load_with(interpreter, request)
+        if receiver:
+            return Loaded(receiver, maps)
     raise CannotTrace("no Python with bcc found", INSTALL_BCC)
 
 
-def _attach_with(interpreter: str, program: str, maps: Sequence[str]) -> Attached | None:
-    """As attach(), by one interpreter; None if it has no bcc."""
+def _load_with(interpreter: str, request: bytes) -> socket.socket | None:
+    """As load(), by one interpreter; None if it has no bcc."""
     ours, loaders = socket.socketpair()
-    with ours, loaders:
+    # Files, not pipes: a child that the application forks meanwhile would keep those open
+    with loaders, tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as said:
+        told.write(request)
+        told.seek(0)
         try:
-            done = subprocess.run(
-                [interpreter, "-I", loader.__file__, str(loaders.fileno())],
-                input=json.dumps({"text": program, "maps": maps, "scan": _SCAN}),
-                env={**os.environ, "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim")},
-                pass_fds=[loaders.fileno()],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=_PATIENCE,
-            )
+            status = _run([interpreter, "-I", loader.__file__, str(loaders.fileno())], loaders.fileno(), told, said)
         except subprocess.TimeoutExpired:
             raise CannotTrace(f"the BPF program could not be loaded within {_PATIENCE:.0f} s") from None
-        if done.returncode == loader.NO_BCC:
+        if status == 0:
+            return ours
+        ours.close()
+        if status == loader.NO_BCC:
             return None
-        if done.returncode:
-            raise CannotTrace(f"the BPF program could not be loaded: {_reason(done.stderr)}")
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, len(maps) + _MOST_LINKS)
-    for descriptor in descriptors:  # an application that becomes another program by exec(2) is traced no more
-        os.set_inheritable(descriptor, False)
-    (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
-        descriptors[: len(maps)],
-        descriptors[len(maps) :],
-    )
-    return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links)
+        said.seek(0)
+        raise CannotTrace(f"the BPF program could not be loaded: {_reason(said.read().decode(errors='replace'))}")
+
+
+def _receive(receiver: socket.socket, most: int) -> list[int]:
+    """As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag."""
+    _, [(_, _, content)], _, _ = receiver.recvmsg(1, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
+    return list(memoryview(content).cast("i"))
+
+
+def _run(command: Sequence[str], descriptor: int, told: IO[bytes], said: IO[bytes]) -> int:
+    with forks.held_off():  # Popen waits for the end of a pipe
+        process = subprocess.Popen(
+            command,
+            stdin=told,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env={**os.environ, "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim")},
+            pass_fds=[descriptor],
+        )
+    try:
+        return process.wait(_PATIENCE)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _reason(errors: str) -> str:

@@ -17,9 +17,11 @@ from otel_tcplife.session import SessionBatch
 class Cgroups:
     """The cgroups that were there when tracing began, and those that the BPF program saw being made."""
 
-    def __init__(self, map_fd: int) -> None:
-        """Go through the hierarchy, if it is mounted. The descriptor of the BPF map stays the caller's."""
-        self._map_fd = map_fd
+    map_fd: int
+    """The BPF map of the latter."""
+
+    def __init__(self) -> None:
+        """Go through the hierarchy, if it is mounted."""
         for cgroup, path in _hierarchy():
             identity.learn(cgroup, path)
 
@@ -32,7 +34,7 @@ class Cgroups:
 
     def _path(self, cgroup: int) -> bytes | None:
         try:
-            return bpf.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
+            return bpf.lookup(self.map_fd, cgroup, CGROUP_PATH_SIZE)
         except PermissionError:  # an application may have given up its privileges since it began
             return None
 

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe import bpf
-from otel_tcplife.probe.attach import attach
+from otel_tcplife.probe.attach import load
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import to_wall_time
@@ -44,8 +45,9 @@ class LiveSource:
         scope: Scope = Scope.HOST,
         *,
         hide_own: bool = True,
+        begin: bool = True,
     ) -> None:
-        """Start tracing, with interim reports after so many seconds if not 0.
+        """Start tracing, with interim reports after so many seconds if not 0; without `begin`, be about to.
 
         `hide_own` leaves out the connections of this process, those of an agent that exports what it finds.
         Raise CannotTrace, with the reason and the remedy, where that cannot be.
@@ -60,11 +62,9 @@ class LiveSource:
             )
         except BtfError as error:
             raise CannotTrace(str(error), BTF_KERNEL) from error
-        self._attached = attach(program, scope)
-        bpf.run_iterator(self._attached.scan)
-        self._ring = Ring(self._attached.ring, sizes.ring_bytes)
-        self._counters = Counters(self._attached.counters, cpus)
-        self._cgroups = Cgroups(self._attached.cgroup_paths)
+        self._loaded = load(program, scope)
+        self._ring_bytes, self._cpus = sizes.ring_bytes, cpus
+        self._cgroups = Cgroups()
         self._wants_owner = filters.pid is not None
         self._scope = scope
         self._ownerless = 0
@@ -82,6 +82,20 @@ class LiveSource:
         self.can_wait = False
         self.ended = False
         """Never, by itself."""
+        if begin:
+            self.take()
+            self.begin()
+
+    def take(self) -> None:
+        """Own the program, which is closed from now on."""
+        self._attached = self._loaded.take()
+
+    def begin(self) -> None:
+        """Follow the sessions of this process, or of the host, from now on. Quick, as take() is."""
+        bpf.run_iterator(self._attached.scan)
+        self._cgroups.map_fd = self._attached.cgroup_paths
+        self._ring = Ring(self._attached.ring, self._ring_bytes)
+        self._counters = Counters(self._attached.counters, self._cpus)
 
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
@@ -89,7 +103,8 @@ class LiveSource:
             self._next_scan = time.monotonic() + self._scan_interval
             with suppress(PermissionError):
                 bpf.run_iterator(self._attached.scan)
-        batch, fill = self._ring.read()
+        with forks.held_off():  # in a child, what is half read could not be given up
+            batch, fill = self._ring.read()
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:
@@ -100,7 +115,8 @@ class LiveSource:
     def drain(self) -> SessionBatch:
         """End tracing and return all sessions not read yet, those still waiting for their owner included."""
         self._attached.detach()
-        batch, _ = self._ring.read()
+        with forks.held_off():
+            batch, _ = self._ring.read()
         batch = concatenated([batch, self._sweep(0)])
         if self._may_not_sweep:
             self._unclaimed += self.seen() - sum(self.outcomes().values())

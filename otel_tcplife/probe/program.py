@@ -41,7 +41,7 @@ def program_text(
     Raise BtfError, naming it, if this kernel lacks a struct member that the program reads.
     """
     source = (bpf_directory() / "tcplife.bpf.c").read_text()
-    macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters, scope), **_agent()}
+    macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters), **_agent()}
     macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
     macros["HIDE_OWN"] = str(int(hide_own))
     macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
@@ -74,10 +74,9 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
     }
 
 
-def _selection(filters: Filters, scope: Scope) -> dict[str, str]:
-    pid = _one_of("pid", () if filters.pid is None else (filters.pid,))
+def _selection(filters: Filters) -> dict[str, str]:
     return {
-        "SELECT_PID(pid)": "is_one_of_ours(pid)" if scope is Scope.PROCESS else pid,
+        "SELECT_PID(pid)": _one_of("pid", () if filters.pid is None else (filters.pid,)),
         "SELECT_IP_VERSION(version)": _one_of("version", () if filters.ip_version is None else (filters.ip_version,)),
         "SELECT_LOCAL_PORT(port)": _one_of("port", filters.local_ports),
         "SELECT_PEER_PORT(port)": _one_of("port", filters.peer_ports),

@@ -1,0 +1,200 @@
+"""Of scope host, one process of a host collects, and each session is reported once.
+
+Another collector may be running here, of another test run: a test waits for its turn then, as the processes do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.live.agent import Agent
+from tests.live.traffic import Traffic
+from tests.plugin.bpf_objects import held_by, traces, wait_until_gone
+from tests.plugin.traced import End, Sink, Traced, differences, wait_until
+
+_QUIET = "otel-tcplife: another process collects the sessions of this host; this one does when that one has gone"
+
+_TWO_CAPABILITIES = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all,+bpf,+perfmon"]
+
+
+class Sessions:
+    """Sessions of this process, of which the server's ends are selected, so that other sessions are no burden."""
+
+    def __init__(self) -> None:
+        self._traffic = Traffic()
+        self._count = 0
+        self._before: list[End] = []
+        self._made: list[End] = []
+
+    def make(self, count: int = 3) -> None:
+        """Make so many, one after the other, no two of one size, as their ports may come again."""
+        for size in range(self._count + 1, self._count + 1 + count):
+            client, server = self._traffic.open()
+            self._made.append(End(os.getpid(), "server", self._traffic.port, client.getsockname()[1], 0, size))
+            client.sendall(bytes(size))
+            client.close()
+            server.recv(size, socket.MSG_WAITALL)
+            server.close()
+        self._count += count
+
+    def make_until_reported(self, sink: Sink, *apps: Traced) -> None:
+        """Make sessions until one is, so that those from now on have to be."""
+
+        def is_reported() -> bool:
+            self.make(10)
+            return bool(set(self._made) & set(sink.ends()))
+
+        wait_until(is_reported, lambda: f"none collects: {[app.said for app in apps]}")
+        self._before, self._made = [*self._before, *self._made], []
+
+    def assert_each_was_reported_once(self, sink: Sink) -> None:
+        """Of those before they had to be: not twice."""
+        not_reported, too_often = differences([*self._before, *self._made], sink.ends())
+        assert not too_often
+        assert not set(not_reported) & set(self._made)
+
+    def traced(self, sink: Sink, name: str = "idle", within: Sequence[str] = ()) -> Traced:
+        """An application that collects these sessions, or waits until it may."""
+        environ = {"OTEL_PYTHON_TCPLIFE_SCOPE": "host", "OTEL_PYTHON_TCPLIFE_LOCAL_PORTS": str(self._traffic.port)}
+        return Traced("-m", "tests.plugin.forking_main", name, sink=sink, environ=environ, within=within)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._traffic.close()
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    sessions = Sessions()
+    yield sessions
+    sessions.close()
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    with Sink(_directory(tmp_path, "first")) as sink:
+        yield sink
+
+
+@pytest.fixture
+def other_sink(tmp_path: Path) -> Iterator[Sink]:
+    with Sink(_directory(tmp_path, "second")) as sink:
+        yield sink
+
+
+def _directory(parent: Path, name: str) -> Path:
+    directory = parent / name
+    directory.mkdir()
+    return directory
+
+
+def test_sessions_of_other_processes_are_reported(sessions: Sessions, sink: Sink) -> None:
+    with sessions.traced(sink) as app:
+        sessions.make_until_reported(sink, app)
+        bpf = held_by(app.pid)
+        sessions.make()
+        assert app.end() == 0
+    wait_until_gone(bpf)
+    sessions.assert_each_was_reported_once(sink)
+    assert app.said in ([], [_QUIET])
+
+
+def test_a_second_one_and_a_child_of_the_first_stay_quiet(sessions: Sessions, sink: Sink, other_sink: Sink) -> None:
+    with sessions.traced(sink, "idle_with_child") as first:
+        [child] = first.wait_for("child")
+        sessions.make_until_reported(sink, first)
+        with sessions.traced(other_sink) as second:
+            second.wait_for("ready")
+            sessions.make()
+            assert not traces(child)
+            assert not traces(second.pid)
+            assert second.end() == 0
+        sessions.make()
+        assert first.end() == 0
+    sessions.assert_each_was_reported_once(sink)
+    assert not other_sink.logs()
+    assert second.said == [_QUIET]
+    assert first.said in ([], [_QUIET])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_second_collects_when_the_first_has_ended(
+    number: signal.Signals, sessions: Sessions, sink: Sink, other_sink: Sink
+) -> None:
+    with sessions.traced(sink) as first:
+        sessions.make_until_reported(sink, first)
+        with sessions.traced(other_sink) as second:
+            second.wait_for("ready")
+            first.end(number)
+            sessions.make_until_reported(other_sink, second)
+            bpf = held_by(second.pid)
+            sessions.make()
+            assert second.end() == 0
+    wait_until_gone(bpf)
+    sessions.assert_each_was_reported_once(other_sink)
+    assert second.said == [_QUIET]
+
+
+def test_a_child_of_the_first_collects_when_the_first_was_killed(sessions: Sessions, sink: Sink) -> None:
+    with sessions.traced(sink, "idle_with_child") as app:
+        [child] = app.wait_for("child")
+        sessions.make_until_reported(sink, app)
+        bpf = held_by(app.pid)
+        os.kill(app.pid, signal.SIGKILL)
+        wait_until_gone(bpf)
+        sessions.make_until_reported(sink, app)
+        bpf = held_by(child)
+    wait_until_gone(bpf)
+    sessions.assert_each_was_reported_once(sink)
+    assert app.said in ([], [_QUIET])
+
+
+def test_of_several_that_begin_at_once_one_collects(sessions: Sessions, sink: Sink) -> None:
+    with sessions.traced(sink) as first, sessions.traced(sink) as second, sessions.traced(sink) as third:
+        apps = [first, second, third]
+        sessions.make_until_reported(sink, *apps)
+        for app in apps:
+            app.wait_for("ready")
+        sessions.make()
+        assert sum(traces(app.pid) for app in apps) == 1
+        for app in sorted(apps, key=lambda app: traces(app.pid)):  # so that none takes over
+            assert app.end() == 0
+    sessions.assert_each_was_reported_once(sink)
+    assert sorted(app.said for app in apps) in ([[], [_QUIET], [_QUIET]], [[_QUIET]] * 3)
+
+
+def test_while_the_command_runs_it_stays_quiet(sessions: Sessions, sink: Sink, tmp_path: Path) -> None:
+    with Agent(["--otlp-file", str(tmp_path), "--no-table"]), sessions.traced(sink) as app:
+        app.wait_for("ready")
+        sessions.make()
+        assert not traces(app.pid)
+        assert app.end() == 0
+    assert not sink.logs()
+    assert app.said == [_QUIET]
+
+
+def test_it_collects_when_the_command_has_ended(sessions: Sessions, sink: Sink, tmp_path: Path) -> None:
+    with Agent(["--otlp-file", str(tmp_path), "--no-table"]) as agent, sessions.traced(sink) as app:
+        app.wait_for("ready")
+        agent.stop()
+        sessions.make_until_reported(sink, app)
+        sessions.make()
+        assert app.end() == 0
+    sessions.assert_each_was_reported_once(sink)
+    assert app.said == [_QUIET]
+
+
+def test_without_the_privilege_to_ask_it_collects(sessions: Sessions, sink: Sink) -> None:
+    """CAP_BPF and CAP_PERFMON are enough to trace, but not to see who else does."""
+    with sessions.traced(sink, within=_TWO_CAPABILITIES) as app:
+        app.wait_for("ready")
+        sessions.make()
+        assert app.end() == 0
+    sessions.assert_each_was_reported_once(sink)
+    assert not app.said

@@ -1,0 +1,161 @@
+"""Of servers with several workers, each session is reported once, as that worker's, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.background_process import free_ports
+from tests.plugin.bpf_objects import PATIENCE, BpfObject, held_by, wait_until_gone
+from tests.plugin.traced import End, Sink, Traced, differences, wait_until
+
+_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def _gunicorn(port: int, *options: str) -> list[str]:
+    given = ["--workers=2", f"--bind=127.0.0.1:{port}", "--no-control-socket", *options]
+    return ["-m", "gunicorn", *given, "tests.plugin.served:wsgi"]
+
+
+def _gunicorn_with_threads(port: int) -> list[str]:
+    return _gunicorn(port, "--worker-class=gthread", "--threads=2")
+
+
+def _uvicorn(port: int) -> list[str]:
+    options = ["--workers=2", f"--port={port}", "--lifespan=off", "--no-access-log"]
+    return ["-m", "uvicorn", *options, "tests.plugin.served:asgi"]
+
+
+_SERVERS = {"gunicorn": _gunicorn, "gunicorn with threads": _gunicorn_with_threads, "uvicorn": _uvicorn}
+
+
+class Client:
+    """Makes requests, each in a session of its own, and remembers the server's end of each."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.made: list[End] = []
+
+    def request(self, _: object = None) -> int:
+        """Make a request, as soon as the server listens; return the process that answers."""
+        with self._connect() as client:
+            port = client.getsockname()[1]
+            client.sendall(_REQUEST)
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        worker = int(answer.split()[-1])
+        self.made.append(End(worker, "server", self._port, port, len(answer), len(_REQUEST)))
+        return worker
+
+    def _connect(self) -> socket.socket:
+        connected: list[socket.socket] = []
+
+        def try_to() -> bool:
+            with suppress(ConnectionRefusedError):
+                connected.append(socket.create_connection(("127.0.0.1", self._port), PATIENCE))
+            return bool(connected)
+
+        wait_until(try_to, lambda: f"nobody listens on port {self._port}")
+        return connected[0]
+
+    def request_until(self, reached: Callable[[set[int]], bool]) -> set[int]:
+        """Make requests, some at the same time, until it is reached with the processes that have answered."""
+        answered: set[int] = set()
+
+        def more() -> bool:
+            with ThreadPoolExecutor(4) as threads:
+                answered.update(threads.map(self.request, range(8)))
+            return reached(answered)
+
+        wait_until(more, lambda: f"only {answered} answered")
+        return answered
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    with Sink(tmp_path) as sink:
+        yield sink
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+def _held_by_all(app: Traced, workers: set[int]) -> set[BpfObject]:
+    return held_by(app.pid).union(*map(held_by, workers))
+
+
+def _assert_each_is_reported_once(client: Client, sink: Sink, port: int) -> None:
+    assert differences(client.made, [end for end in sink.ends() if end.local_port == port]) == ([], [])
+    logs = [log for log in sink.logs() if log.attributes["network.local.port"] == port]
+    assert not [log.body for log in logs if "tcplife.session.duration" not in log.attributes]  # seen from the beginning
+
+
+def _assert_says_nothing(app: Traced) -> None:
+    assert not [line for line in app.said if "tcplife" in line or "opentelemetry" in line]
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+def test_each_session_is_reported_once_as_the_workers_that_answered(server: str, port: int, sink: Sink) -> None:
+    client = Client(port)
+    with Traced(*_SERVERS[server](port), sink=sink) as app:
+        workers = client.request_until(lambda answered: len(answered) == 2)
+        bpf = _held_by_all(app, workers)
+        sink.wait_for(client.made)
+        assert app.end(signal.SIGTERM) == 0
+    wait_until_gone(bpf)
+    _assert_each_is_reported_once(client, sink, port)
+    _assert_says_nothing(app)
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+def test_the_successor_of_a_worker_that_was_killed_is_traced(server: str, port: int, sink: Sink) -> None:
+    client = Client(port)
+    with Traced(*_SERVERS[server](port), sink=sink) as app:
+        workers = client.request_until(lambda answered: len(answered) == 2)
+        bpf = _held_by_all(app, workers)
+        sink.wait_for(client.made)  # nobody can tell what a process that traces itself knew when it was killed
+        os.kill(min(workers), signal.SIGKILL)
+        workers = client.request_until(lambda answered: bool(answered - workers))
+        bpf |= _held_by_all(app, workers)
+        sink.wait_for(client.made)
+        assert app.end(signal.SIGTERM) == 0
+    wait_until_gone(bpf)
+    _assert_each_is_reported_once(client, sink, port)
+    _assert_says_nothing(app)
+
+
+def test_the_last_sessions_of_workers_that_are_forked_are_reported_at_the_end(port: int, sink: Sink) -> None:
+    client = Client(port)
+    with Traced(*_gunicorn(port), sink=sink) as app:
+        client.request_until(lambda answered: len(answered) == 2)
+        assert app.end(signal.SIGTERM) == 0
+    _assert_each_is_reported_once(client, sink, port)
+
+
+def test_a_server_that_makes_itself_a_daemon_is_traced_once(port: int, sink: Sink, tmp_path: Path) -> None:
+    """The process that began to trace ends at once; its grandchild and the workers may each have to begin anew."""
+    client, pid_file = Client(port), tmp_path / "pid"
+    with Traced(*_gunicorn(port, "--daemon", f"--pid={pid_file}"), sink=sink) as app:
+        assert app.wait() == 0
+        try:
+            workers = client.request_until(lambda answered: len(answered) == 2)
+            client.request_until(lambda _: workers <= {end.pid for end in sink.ends()})
+            before = len(client.made)
+            client.request_until(lambda answered: answered == workers)
+            sink.wait_for(client.made[before:])
+            bpf = held_by(int(pid_file.read_text())).union(*map(held_by, workers))
+        finally:
+            if pid_file.exists():
+                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    wait_until_gone(bpf)
+    not_reported, too_often = differences(client.made, [end for end in sink.ends() if end.local_port == port])
+    assert not set(not_reported) & set(client.made[before:])
+    assert not too_often

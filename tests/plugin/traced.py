@@ -1,0 +1,205 @@
+"""A program under the agent, and all that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from typing_extensions import Self
+
+from tests.otlp_sink import OtlpSink
+from tests.plugin.bpf_objects import PATIENCE, BpfObject
+from tests.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
+
+_BINARIES = Path(sys.executable).parent
+_PROJECT = Path(__file__).parents[2]
+
+Told = dict[str, Any]
+
+
+class End(NamedTuple):
+    """One end of a session."""
+
+    pid: int
+    role: str | None
+    local_port: int
+    peer_port: int
+    sent: int
+    received: int
+
+
+class Sink(OtlpSink):
+    """Where all processes of a test export to."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._directory = directory
+        self.port = int(self.http_endpoint.rpartition(":")[2])
+
+    def logs(self) -> list[ReceivedLog]:
+        """What came so far of sessions, less those of the exporters."""
+        logs = read_otlp_json_lines(self._directory / "logs.jsonl", growing=True).logs
+        return [log for log in logs if log.attributes["network.peer.port"] != self.port]
+
+    def ends(self) -> list[End]:
+        """The ends of sessions that were reported so far."""
+        return [_end(log) for log in self.logs() if log.event_name == "tcplife.session.closed"]
+
+    def points(self) -> list[ReceivedPoint]:
+        """The data points that came so far."""
+        return read_otlp_json_lines(self._directory / "metrics.jsonl", growing=True).points
+
+    def wait_for(self, ends: Collection[End]) -> None:
+        """Wait until all of them were reported."""
+        wait_until(lambda: not set(ends) - set(self.ends()), lambda: f"not reported: {set(ends) - set(self.ends())}")
+
+
+def _end(log: ReceivedLog) -> End:
+    role, attributes = log.attributes.get("tcplife.role"), log.attributes
+    ports = int(attributes["network.local.port"]), int(attributes["network.peer.port"])
+    sizes = int(attributes["tcplife.bytes.sent"]), int(attributes["tcplife.bytes.received"])
+    return End(int(attributes["process.pid"]), None if role is None else str(role), *ports, *sizes)
+
+
+def differences(made: Iterable[End], reported: Iterable[End]) -> tuple[list[End], list[End]]:
+    """The ends that were not reported, and what was reported too often or of none that was made."""
+    made, reported = Counter(made), Counter(reported)
+    return sorted((made - reported).elements()), sorted((reported - made).elements())
+
+
+def wait_until(reached: Callable[[], object], otherwise: Callable[[], str]) -> None:
+    """Wait for it, and fail with what to say if that never comes."""
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(0.02)
+
+
+class Traced:
+    """A Python program that runs under the agent inside its `with` block; it tells what it does in lines of JSON.
+
+    It and all that it starts end when their standard input does.
+    """
+
+    def __init__(self, *program: str, sink: Sink, environ: Mapping[str, str] = {}, within: Sequence[str] = ()) -> None:
+        """`within` is a command that runs it in some place, as the process that it is itself."""
+        agent = str(_BINARIES / "opentelemetry-instrument")
+        self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, agent, sys.executable, *program]
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_EXPORTER": "none",
+            "OTEL_BLRP_SCHEDULE_DELAY": "100",
+            **environ,
+        }
+        self.told: list[Told] = []
+        self.said: list[str] = []
+        """Lines on standard error."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environ,
+            cwd=_PROJECT,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        assert self._process.stdout
+        assert self._process.stderr
+        self._readers = [
+            _reading(self._process.stdout, lambda line: self.told.append(json.loads(line))),
+            _reading(self._process.stderr, self.said.append),
+        ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._close_input()
+            if error == (None, None, None):
+                self._wait_for_all()
+        finally:
+            if not self._has_ended:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def go(self) -> None:
+        """Let a process of it go on that waits for that."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def wait_for(self, what: str, count: int = 1) -> list[Any]:
+        """What it tells by this name, once that has come so often."""
+        wait_until(lambda: len(self.all_told(what)) >= count or self._has_ended, self._all)
+        assert len(self.all_told(what)) >= count, self._all()
+        return self.all_told(what)
+
+    def all_told(self, what: str) -> list[Any]:
+        """What it told by this name so far."""
+        return [told[what] for told in self.told if what in told]
+
+    def ends(self) -> list[End]:
+        """The ends of the sessions that its processes told of."""
+        return [End(told["pid"], *told["end"]) for told in self.told if "end" in told]
+
+    def bpf(self) -> set[BpfObject]:
+        """What its processes told that they hold."""
+        return {BpfObject(*each) for held in self.all_told("bpf") for each in held}
+
+    def wait(self) -> int:
+        """Wait until the program has ended, and return its exit code; what it started may go on."""
+        return self._process.wait(PATIENCE)
+
+    def end(self, number: int = 0) -> int:
+        """Have all end, the program by this signal if not of itself, and return its exit code."""
+        if number:
+            self._process.send_signal(number)
+        else:
+            self._close_input()
+        code = self.wait()
+        self._close_input()
+        self._wait_for_all()
+        return code
+
+    def _close_input(self) -> None:
+        assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _wait_for_all(self) -> None:
+        for reader in self._readers:  # to the end of what the last of them had open
+            reader.join(PATIENCE)
+        assert self._has_ended, self._all()
+
+    @property
+    def _has_ended(self) -> bool:
+        return not any(reader.is_alive() for reader in self._readers)
+
+    def _all(self) -> str:
+        return "\n".join([*self.said, *map(str, self.told)])
+
+
+def _reading(stream: IO[str], take: Callable[[str], None]) -> threading.Thread:
+    def read() -> None:
+        for line in stream:
+            take(line.rstrip("\n"))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
