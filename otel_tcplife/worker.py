@@ -20,27 +20,36 @@ Consume = Callable[[SessionBatch], None]
 
 
 class Stop:
-    """When everything has to end: unset while running, then the time that is left to finish in."""
+    """When everything has to end: unset while running, then the time that is left to finish in.
+
+    A signal's handler may ask, whatever the thread that it interrupts is at: threading.Event would wait for itself.
+    """
 
     def __init__(self, within: float = STOP_WITHIN) -> None:
-        self._asked = threading.Event()
+        self._asked = False
+        self._changed = threading.Condition(threading.RLock())
         self._within = within
         self._deadline = float("inf")
 
     def ask(self) -> None:
         """Ask all to finish in that time."""
-        if not self.asked:
-            self._deadline = time.monotonic() + self._within
-            self._asked.set()
+        with self._changed:
+            if not self._asked:
+                self._deadline = time.monotonic() + self._within
+                self._asked = True
+                self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until it is asked; say whether it is."""
-        return self._asked.wait(seconds)
+        with self._changed:
+            if not self._asked:
+                self._changed.wait(seconds)
+            return self._asked
 
     @property
     def asked(self) -> bool:
         """Whether it is time to finish."""
-        return self._asked.is_set()
+        return self._asked
 
     @property
     def left(self) -> float:

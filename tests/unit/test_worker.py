@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
 import numpy as np
+import pytest
 
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.session import SessionBatch, empty
@@ -104,3 +106,22 @@ def test_what_is_put_after_a_stop_was_asked_is_consumed() -> None:
     worker.finish()
     assert consumer.got == [[0, 1, 2]]
     assert ledger.totals() == {("test", Outcome.EXPORTED): 3}
+
+
+def test_a_signal_may_ask_for_a_stop_while_its_thread_waits_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where that holds the lock of what it waits on."""
+    stop = Stop()
+
+    def interrupted(_condition: threading.Condition, _timeout: float | None = None) -> bool:
+        signal.raise_signal(signal.SIGUSR1)
+        return True
+
+    def hangs(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(threading.Condition, "wait", interrupted)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: stop.ask())
+    signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(60)
+    assert stop.wait(1000)
+    signal.alarm(0)
