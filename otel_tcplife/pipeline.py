@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+# np.unique() would import it in our thread: what one thread imports while another forks, a child never can
+import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from opentelemetry.metrics import MeterProvider
 
 from otel_tcplife import forks

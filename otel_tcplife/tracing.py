@@ -30,6 +30,10 @@ _logger = logging.getLogger("otel_tcplife")
 _LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}
 """Seconds between two looks at whether the process that traces has gone."""
 
+_DAEMON_WITHIN = 2.0
+"""Seconds after a fork in which a process that makes itself a daemon has closed all descriptors that it does not know.
+Ours are opened after that, or they might be closed, and the numbers be given to files of its own."""
+
 _tracings: WeakSet[Tracing] = WeakSet()
 
 
@@ -104,11 +108,12 @@ class Tracing:
             if pipeline.begin(lambda host_map: not self._stopped.is_set() and _is_first(host_map)):
                 self._pipeline, self._tracer = pipeline, os.getpid()
 
-    def _stand_by(self, is_our_turn: Callable[[], bool]) -> None:
-        threading.Thread(target=self._wait, args=[is_our_turn], name="tcplife-standby", daemon=True).start()
+    def _stand_by(self, is_our_turn: Callable[[], bool], after: float = 0) -> None:
+        threading.Thread(target=self._wait, args=[is_our_turn, after], name="tcplife-standby", daemon=True).start()
 
-    def _wait(self, is_our_turn: Callable[[], bool]) -> None:
+    def _wait(self, is_our_turn: Callable[[], bool], after: float) -> None:
         try:
+            self._stopped.wait(after)
             while not self.is_tracing and not self._stopped.is_set():
                 if is_our_turn() and not self._stopped.is_set():
                     self._trace()
@@ -124,9 +129,9 @@ class Tracing:
         if pipeline:
             pipeline.abandon()
         if self._options.scope is Scope.HOST:
-            self._stand_by(_host_is_free)
+            self._stand_by(_host_is_free, _DAEMON_WITHIN)
         else:  # without a tracer, it was forked while that was yet to begin
-            self._stand_by(_end_of(self._tracer) if self._tracer else lambda: True)
+            self._stand_by(_end_of(self._tracer) if self._tracer else lambda: True, _DAEMON_WITHIN)
 
 
 def say(line: str) -> None:

@@ -211,13 +211,13 @@ def idle_with_child() -> None:
 
 def daemon() -> None:
     """A daemon, forked twice, with a session open that it ends when it may, and makes another."""
-    _daemonize(lambda: None)
+    _daemonize(os.close)
 
 
 def thorough_daemon() -> None:
     """A daemon that closes all descriptors that it does not know, and opens its own."""
 
-    def close_all() -> None:
+    def close_all(_: int) -> None:
         os.closerange(3, 1 << 16)
         opened.update({os.memfd_create(name): name for name in ("first", "second", "third")})
 
@@ -227,14 +227,18 @@ def thorough_daemon() -> None:
         assert name in os.readlink(f"/proc/self/fd/{descriptor}")
 
 
-def _daemonize(prepare: Callable[[], None]) -> None:
+def _daemonize(prepare: Callable[[int], None]) -> None:
+    """Go on as a daemon, which may close all and closes at least the descriptor that it is given."""
     make_session()
+    prepared, preparing = os.pipe()
     if os.fork():
+        os.close(preparing)
+        os.read(prepared, 1)
         return
     os.setsid()
     if os.fork():
         os._exit(0)
-    prepare()
+    prepare(preparing)
     client, server = open_session()
     tell(daemon=os.getpid())
     wait()

@@ -187,8 +187,8 @@ def test_a_child_inherits_no_import_that_we_have_begun(sink: Sink) -> None:
     assert not set(imported) - exporters
 
 
-def test_the_metrics_of_a_child_have_nothing_of_its_parents(sink: Sink) -> None:
-    """Though it has inherited all that the parent's providers have counted."""
+def test_the_counters_of_a_child_have_nothing_of_its_parents(sink: Sink) -> None:
+    """Though it has inherited all that the parent's providers have counted, and exports the histograms again."""
     with Traced(*_FORKING, "late_child", sink=sink) as app:
         app.wait_for("made")
         sink.wait_for(app.ends())
@@ -196,12 +196,12 @@ def test_the_metrics_of_a_child_have_nothing_of_its_parents(sink: Sink) -> None:
         app.wait_for("done", 2)
     assert not app.said
     _assert_each_is_reported_once(app, sink)
-    counts = {
-        str(point.resource["service.instance.id"]): point.count or 0
-        for point in sink.points()
-        if point.name == "tcplife.session.duration" and point.attributes["tcplife.role"] == "server"
-    }  # the last of each process; the exporters are clients
-    assert sum(counts.values()) == len([end for end in app.ends() if end.role == "server"])
+    counting = {
+        str(point.resource["service.instance.id"]) for point in sink.points() if point.name == "tcplife.probe.sessions"
+    }
+    assert len(counting) == 1
+    exporting = {str(log.resource["service.instance.id"]) for log in sink.logs()}
+    assert exporting == counting
 
 
 def test_without_privileges_an_application_forks_as_ever(sink: Sink) -> None:

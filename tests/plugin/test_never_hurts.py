@@ -172,5 +172,5 @@ def test_an_application_may_give_up_its_privileges() -> None:
     _, said = _run(_GIVES_UP_ITS_PRIVILEGES)
     assert said == [
         "otel-tcplife: 4 sessions ended: 3 submitted, 1 unclaimed",
-        "otel-tcplife: providers: 3 exported",
+        "otel-tcplife: providers: 3 disabled",
     ]
