@@ -99,7 +99,7 @@ def test_accepted(http_receiver: HttpReceiver) -> None:
     delivered = Delivered(http_receiver.address)
     assert delivered.send(10) == {"exported": 10}
     assert delivered.send(1) == {"exported": 11}
-    assert [ports(request.body) for request in http_receiver.requests] == [list(range(10)), [0]]
+    assert [ports(request.body) for request in http_receiver.requests] == [list(range(1, 11)), [1]]
     assert delivered.said == []
 
 

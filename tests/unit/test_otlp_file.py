@@ -133,7 +133,7 @@ def test_a_full_disk_loses_whole_lines_and_says_so_once(room: float, reason: str
     ]
     assert booked == {"exported": 20, "rejected": 50}
     received = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
-    assert [log.attributes["network.local.port"] for log in received] == 2 * list(range(10))
+    assert [log.attributes["network.local.port"] for log in received] == 2 * list(range(1, 11))
     assert failures == ["", *[reason] * 5, ""]
     written = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
     assert [point.count for point in written if point.name == "tcplife.session.duration"] == [10, 10]
