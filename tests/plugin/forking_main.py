@@ -203,10 +203,12 @@ def idle() -> None:
 
 
 def idle_with_child() -> None:
-    """Nothing, with a child that does nothing."""
-    child = fork(lambda: (tell(child=os.getpid()), wait()))
-    idle()
-    os.waitpid(child, 0)
+    """Nothing, with a child that does nothing, and ends as programs do."""
+    child = os.fork()
+    tell(**{"parent" if child else "child": os.getpid()})
+    wait()
+    if child:
+        os.waitpid(child, 0)
 
 
 def daemon() -> None:
