@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -87,7 +86,7 @@ def _load_with(interpreter: str, request: bytes) -> socket.socket | None:
     """As load(), by one interpreter; None if it has no bcc."""
     ours, loaders = socket.socketpair()
     # Files, not pipes: a child that the application forks meanwhile would keep those open
-    with loaders, tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as said:
+    with loaders, _memory() as told, _memory() as said:
         told.write(request)
         told.seek(0)
         try:
@@ -107,6 +106,11 @@ def _receive(receiver: socket.socket, most: int) -> list[int]:
     """As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag."""
     _, [(_, _, content)], _, _ = receiver.recvmsg(1, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
     return list(memoryview(content).cast("i"))
+
+
+def _memory() -> IO[bytes]:
+    """A file that needs no file system that can be written to."""
+    return open(os.memfd_create("otel-tcplife"), "w+b")
 
 
 def _run(command: Sequence[str], descriptor: int, told: IO[bytes], said: IO[bytes]) -> int:

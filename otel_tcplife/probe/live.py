@@ -97,14 +97,14 @@ class LiveSource:
         self._ring = Ring(self._attached.ring, self._ring_bytes)
         self._counters = Counters(self._attached.counters, self._cpus)
 
+    @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
         if time.monotonic() >= self._next_scan:
             self._next_scan = time.monotonic() + self._scan_interval
             with suppress(PermissionError):
                 bpf.run_iterator(self._attached.scan)
-        with forks.held_off():  # in a child, what is half read could not be given up
-            batch, fill = self._ring.read()
+        batch, fill = self._ring.read()
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:
