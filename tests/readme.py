@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,13 @@ def updated(readme: str) -> str:
     """The text with its tables made anew."""
     sections = {"telemetry": _telemetry, "options": _options}
     return _SECTION.sub(lambda found: found[1] + "\n".join(sections[found[2]]()) + "\n" + found[3], readme)
+
+
+def python_example(word: str) -> str:
+    """The one example in Python that has this word."""
+    examples = re.findall(r"^ *```python\n(.*?)^ *```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    [example] = [example for example in examples if word in example]
+    return textwrap.dedent(example)
 
 
 def _options() -> Iterable[str]:

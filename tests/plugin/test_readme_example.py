@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 from tests.live.actor import Actor
-from tests.readme import README
+from tests.readme import python_example
 
 
 def test_the_embedding_prints_the_sessions_of_the_port() -> None:
-    [example] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    example = python_example("start_tracing")
     with Actor("act-client") as client, Actor("act-server") as server:
         port = server.tell("listen", "l", "127.0.0.1")
         with subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +16,7 @@ import pytest
 from tests.background_process import free_ports
 from tests.plugin.bpf_objects import PATIENCE, BpfObject, held_by, wait_until_gone
 from tests.plugin.traced import End, Sink, Traced, differences, wait_until
+from tests.readme import python_example
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -159,3 +161,26 @@ def test_a_server_that_makes_itself_a_daemon_is_traced_once(port: int, sink: Sin
     not_reported, too_often = differences(client.made, [end for end in sink.ends() if end.local_port == port])
     assert not set(not_reported) & set(client.made[before:])
     assert not too_often
+
+
+def test_the_histograms_of_replaced_workers_that_trace_themselves_have_each_session_once(
+    port: int, sink: Sink, tmp_path: Path
+) -> None:
+    client, configuration = Client(port), tmp_path / "gunicorn.conf.py"
+    configuration.write_text(python_example("post_fork"))
+    environ = {"GUNICORN_CMD_ARGS": f"--config={configuration}"}
+    with Traced(*_gunicorn(port, "--workers=1", "--max-requests=5"), sink=sink, environ=environ) as app:
+        assert len({client.request() for _ in range(15)}) == 3
+        assert app.end(signal.SIGTERM) == 0
+    assert differences(client.made, [end for end in sink.ends() if end.local_port == port]) == ([], [])
+    last = {
+        (str(point.resource["service.instance.id"]), frozenset(point.attributes.items())): point
+        for point in sink.points()
+        if point.name == "tcplife.session.io" and point.attributes["tcplife.role"] == "server"
+    }
+    assert len({process for process, _ in last}) == 3
+    counts: Counter[object] = Counter()
+    for point in last.values():
+        counts[point.attributes["network.io.direction"]] += point.count or 0
+    assert counts == {"transmit": 15, "receive": 15}
+    _assert_says_nothing(app)
