@@ -122,7 +122,7 @@ enum counter {
 	FILTERED,	/* the filters do not select them */
 	RING_FULL,	/* lost: no room in the ring */
 	MAP_FULL,	/* lost: no room in the map of flows when they began */
-	NOT_FOLLOWED,	/* lost: they began before tracing did, and no process had them when it did */
+	NOT_FOLLOWED,	/* lost: no process had them when tracing began; or all of their end was missed */
 	OPENED,		/* followed sessions that reached ESTABLISHED */
 	CLOSED,		/* followed sessions that came to an end after that */
 	REPORTED,	/* interim reports in the ring, of sessions that go on */
@@ -383,6 +383,14 @@ static inline void submit(struct session *session, bool ours)
 		count(SUBMITTED);
 }
 
+/* Whether it is the socket of this session, not another one at its address; one that was disconnected has no peer. */
+static inline bool has_peer_of(u64 sk, const struct session *session)
+{
+	u16 port = htons(READ(u16, sk, SOCK_COMMON_skc_dport));
+
+	return !port || port == session->ends.peer_port;
+}
+
 /* The running task has the descriptor of a socket whose session has ended: it is the owner. */
 static inline void claim(u64 sk)
 {
@@ -394,18 +402,53 @@ static inline void claim(u64 sk)
 	session = *waiting;
 	if (unclaimed.delete(&sk))
 		return;	/* user space took it, having waited long enough */
+	if (!has_peer_of(sk, &session)) {
+		submit(&session, !SCOPE_PROCESS);
+		return;
+	}
 	read_owner(&session.owner);
 	session.owner_source = AT_CLOSE;
 	submit(&session, is_ours());
 }
 
+/* Have a session wait for that. False where there is no room. */
+static inline bool waits(u64 sk, struct session *session)
+{
+	if (!unclaimed.insert(&sk, session))
+		return true;
+	if (unclaimed.delete(&sk))
+		return false;
+	count(NOT_FOLLOWED);	/* of another socket at this address, whose end was missed */
+	return !unclaimed.insert(&sk, session);
+}
+
+/* It came to an end of which nothing is known. */
+static inline void lose(const struct flow *flow)
+{
+	if (flow->own)
+		return;
+	if (flow->established)
+		count(CLOSED);
+	count(SEEN);
+	count(NOT_FOLLOWED);
+}
+
 static inline void follow(u64 sk, const struct flow *flow)
 {
+	struct flow *before;
 	u32 only = 0;
 	u8 yes = 1;
 	s64 *beyond;
 
-	if (!flows.update(&sk, (struct flow *)flow) || !overflowed.update(&sk, &yes))
+	if (!flows.insert(&sk, (struct flow *)flow))
+		return;
+	before = flows.lookup(&sk);
+	if (before) {	/* of another socket at this address, all of whose end was missed */
+		lose(before);
+		*before = *flow;
+		return;
+	}
+	if (!overflowed.update(&sk, &yes))
 		return;
 	beyond = beyond_overflowed.lookup(&only);
 	if (beyond)
@@ -679,7 +722,7 @@ static inline void ended(u64 sk, const struct flow *flow, bool owner_comes)
 		session.close_reason = close_reason(sk, flow, session.error);
 	if (!selected(&session))
 		count(FILTERED);
-	else if (session.owner_source || !owner_comes || unclaimed.update(&sk, &session))
+	else if (session.owner_source || !owner_comes || !waits(sk, &session))
 		submit(&session, flow->ours);
 }
 
@@ -732,17 +775,6 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(u32, sk, SOCK_sk_err)))
 		owned_by_closer(flow);
 	ended(sk, flow, !flow->sent_fin);
-}
-
-/* It came to an end of which nothing is known. */
-static inline void lose(const struct flow *flow)
-{
-	if (flow->own)
-		return;
-	if (flow->established)
-		count(CLOSED);
-	count(SEEN);
-	count(NOT_FOLLOWED);
 }
 
 static inline void end_without_flow(u64 sk, int state)

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 
 _LOOKUP, _DELETE, _NEXT_KEY, _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _ITER_CREATE = 1, 3, 4, 12, 14, 15, 33
-_SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
+SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -108,7 +108,7 @@ def run_iterator(link_fd: int) -> None:
 
 
 def _call(command: int, attribute: ctypes.Structure | ctypes.Array[ctypes.c_uint32]) -> int:
-    result = _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
+    result = _libc.syscall(SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
@@ -28,6 +29,11 @@ def main() -> None:
 
 
 def _serve(connection: socket.socket, counts: list[int]) -> None:
+    with connection, suppress(ConnectionResetError):  # by a sender that is killed
+        _answer(connection, counts)
+
+
+def _answer(connection: socket.socket, counts: list[int]) -> None:
     reader = connection.makefile("rb", 1 << 20)
     while request := reader.readline():
         length = 0

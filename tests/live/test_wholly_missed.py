@@ -1,0 +1,116 @@
+"""Sockets of whose end the kernel told us nothing, and whose memory is another socket's when we find that out."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.session import SESSION, OwnerSource, SessionBatch
+from tests.live.kernel_map import KernelMap, newest_map
+
+_RESETS = struct.pack("ii", 1, 0)
+"""SO_LINGER with which close() resets."""
+
+
+@pytest.fixture
+def source() -> Generator[LiveSource]:
+    with closing(LiveSource(Filters(), Sizes(), hide_own=False)) as source:
+        yield source
+
+
+@pytest.fixture
+def listener() -> Generator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+class _Begun:
+    """A session, and where in the kernel its sockets are."""
+
+    def __init__(self, client: socket.socket, listener: socket.socket, flows: KernelMap) -> None:
+        before = flows.keys()
+        client.connect(listener.getsockname())
+        self.server = listener.accept()[0]
+        owner = struct.pack("I", os.getpid()) + Path("/proc/self/comm").read_bytes().strip()
+        new = flows.keys() - before
+        [self.client_at] = [key for key in new if owner in (flows.get(key) or b"")]
+        self.server_at = new - {self.client_at}
+        """The server's, and what others have opened meanwhile."""
+
+
+def _drained(source: LiveSource, listener: socket.socket, put: int = 0) -> SessionBatch:
+    """All ends that were reported of sessions with this listener; the balance of all, and what we have put, adds up."""
+    batch = source.drain()
+    assert source.outcomes()["submitted"] == len(batch)
+    assert source.seen() + put == sum(source.outcomes().values())
+    port = listener.getsockname()[1]
+    return batch[(batch["local_port"] == port) | (batch["peer_port"] == port)]
+
+
+def _disconnect(client: socket.socket) -> None:
+    """End the session, so that the socket can have another one."""
+    unspecified = struct.pack("H14x", socket.AF_UNSPEC)
+    assert not ctypes.CDLL(None).connect(client.fileno(), unspecified, len(unspecified))
+
+
+def test_a_session_that_was_followed_is_counted_as_lost(source: LiveSource, listener: socket.socket) -> None:
+    with newest_map("flows") as flows, socket.socket() as client:
+        first = _Begun(client, listener, flows)
+        left = flows.get(first.client_at)
+        assert left
+        _disconnect(client)
+        first.server.close()
+        flows.put(first.client_at, left)
+        before = source.outcomes()["not_followed"]
+        client.connect(listener.getsockname())
+        assert source.outcomes()["not_followed"] == before + 1
+        client.close()
+        listener.accept()[0].close()
+    assert len(_drained(source, listener)) == 4
+
+
+def _waiting(listener: socket.socket) -> bytes:
+    """A session that waits for its owner, as the one before at an address."""
+    session = np.zeros(1, SESSION)
+    session["closed_at"] = 1
+    session["local_port"] = listener.getsockname()[1]
+    return session.tobytes()
+
+
+def test_a_session_that_waited_for_its_owner_does_not_get_another_socket_s(
+    source: LiveSource, listener: socket.socket
+) -> None:
+    with newest_map("flows") as flows, newest_map("unclaimed") as unclaimed, socket.socket() as client:
+        begun = _Begun(client, listener, flows)
+        unclaimed.put(begun.client_at, _waiting(listener))
+        client.close()
+        begun.server.close()
+    ends = _drained(source, listener, put=1)
+    assert sorted(ends["owner_source"].tolist()) == [0, OwnerSource.CONNECT, OwnerSource.CLOSE]
+    assert sorted(ends["pid"].tolist()) == [0, os.getpid(), os.getpid()]
+
+
+def test_a_session_that_waited_for_its_owner_is_counted_as_lost_when_another_one_has_to(
+    source: LiveSource, listener: socket.socket
+) -> None:
+    with newest_map("flows") as flows, newest_map("unclaimed") as unclaimed, socket.socket() as client:
+        begun = _Begun(client, listener, flows)
+        for address in begun.server_at:
+            unclaimed.put(address, _waiting(listener))
+        before = source.outcomes()["not_followed"]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
+        client.close()
+        assert source.outcomes()["not_followed"] == before + 1
+        begun.server.close()
+    ends = _drained(source, listener, put=1)
+    assert sorted(ends["owner_source"].tolist()) == [OwnerSource.CONNECT, OwnerSource.CLOSE]
