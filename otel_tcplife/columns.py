@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,11 @@ class Texts:
         """In which sessions the text is known."""
         return self.codes >= 0
 
+    @cached_property
+    def encoded(self) -> Sequence[bytes]:
+        """The texts in UTF-8."""
+        return [text.encode() for text in self.texts]
+
     def to_list(self) -> list[str | None]:
         """One string for each session, None where unknown."""
         codes: list[int] = self.codes.tolist()
@@ -52,10 +58,6 @@ class Texts:
     def to_text(self) -> list[str]:
         """Each text, empty where unknown."""
         return [value or "" for value in self.to_list()]
-
-    def map(self, change: Callable[[str], str]) -> Texts:
-        """The same with each text changed."""
-        return Texts(self.codes, [change(text) for text in self.texts])
 
 
 Column = Numbers | Texts

@@ -289,11 +289,11 @@ def body(facts: Facts) -> list[Column]:
         constant("[", owned),
         facts.number("pid", owned),
         constant("] ", owned),
-        facts.local_address.map(_host),
+        _hosts(facts.local_address),
         constant(":", everywhere),
         facts.number("local_port"),
         Texts(server.astype(np.intp), [" -> ", " <- "]),
-        facts.peer_address.map(_host),
+        _hosts(facts.peer_address),
         constant(":", everywhere),
         facts.number("peer_port"),
         lookup(facts.batch["event"], [" closed", " connect failed", " still open"]),
@@ -437,8 +437,11 @@ def _address(packed: bytes) -> str:
     return inet_ntop(AF_INET6, packed)
 
 
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+def _hosts(addresses: Texts) -> Texts:
+    """The same with IPv6 addresses in brackets, as in a URL."""
+    if ":" not in "".join(addresses.texts):
+        return addresses
+    return Texts(addresses.codes, [f"[{address}]" if ":" in address else address for address in addresses.texts])
 
 
 def _name(raw: bytes) -> str | None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
@@ -61,7 +62,7 @@ def encode_records(batch: SessionBatch) -> wire.Matrix:
         _texts(conventions.event_name(facts), _EVENT_NAME),
         *(_attribute(attribute, facts) for attribute in _STRINGS_FIRST),
     ]
-    return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts))
+    return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch)), len(batch))
 
 
 def _severity(number: int, text: str) -> bytes:
@@ -69,34 +70,46 @@ def _severity(number: int, text: str) -> bytes:
 
 
 def _body(facts: Facts) -> list[Piece]:
-    any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), map(wire.text, conventions.body(facts)))
-    return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value)
+    parts = map(wire.text, conventions.body(facts))
+    any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), parts, len(facts))
+    return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value, len(facts))
 
 
 def _texts(column: Texts, number: int) -> Choice:
-    return Choice(column.codes, [wire.delimited(number, text.encode()) for text in column.texts])
+    return Choice(column.codes, [wire.delimited(number, text) for text in column.encoded])
 
 
 def _attribute(attribute: Attribute, facts: Facts) -> Part:
     """A KeyValue in the attributes field."""
     column = attribute.column(facts)
-    key = wire.delimited(_KEY, attribute.name.encode())
     if isinstance(column, Texts):
-        texts = [text.encode() for text in column.texts]
-        return Choice(column.codes, [_before_text(attribute.name, len(text)) + text for text in texts])
-    # The length of the KeyValue stands at 1, that of its value before the value's tag: each is below 128, one byte
-    before = wire.tag(_ATTRIBUTES, LENGTH_DELIMITED) + b"\0" + key + wire.tag(_VALUE, LENGTH_DELIMITED) + b"\0"
+        before = {length: _before_text(attribute.name, length) for length in set(map(len, column.encoded))}
+        return Choice(column.codes, [before[len(text)] + text for text in column.encoded])
     if attribute.kind == "double":
-        number = wire.fixed64(column.values, before + wire.tag(_DOUBLE, FIXED64))
+        number = wire.fixed64(column.values, _before_number(attribute.name, 8) + wire.tag(_DOUBLE, FIXED64))
     else:
-        number = wire.varints(column.values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
+        number = _varints(attribute, column.values)
+    return number.where(column.present)
+
+
+def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
+    before = _before_number(attribute.name, 0)
+    number = wire.varints(values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
 
     def write(matrix: wire.Matrix) -> None:
         number.write(matrix)
-        matrix[:, 1] = number.lengths - 2
-        matrix[:, len(before) - 1] = number.lengths - len(before)
+        # Of the KeyValue, and of its value: each is below 128, one byte
+        lengths = np.int32(number.width) if number.lengths is None else number.lengths
+        matrix[:, 1] = lengths - 2
+        matrix[:, len(before) - 1] = lengths - len(before)
 
-    return replace(number, write=write).where(column.present)
+    return replace(number, write=write)
+
+
+def _before_number(name: str, length: int) -> bytes:
+    """What stands before the tag of a number of this length in a KeyValue of the attributes field."""
+    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 1 + length)
+    return wire.before(_ATTRIBUTES, len(value) + 1 + length) + value
 
 
 @lru_cache(maxsize=4096)
