@@ -12,11 +12,8 @@ from typing import NoReturn
 from otel_tcplife.agent import balance, run
 from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
-from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.options import Filters, Options, Scope, read_options
-from otel_tcplife.probe.live import LiveSource
-from otel_tcplife.replay.source import ReplaySource
 from otel_tcplife.say import Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
@@ -118,13 +115,13 @@ def _command(arguments: argparse.Namespace) -> int:
     stop, ledger, shown = Stop(), Ledger(), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.ask())
-    source: Source = (
-        ReplaySource(arguments.replay, say)
-        if arguments.replay
-        else LiveSource(options.filters, options.sizes, options.interim)
-    )
+    source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
-        files = OtlpFiles(chosen.directory, settings.encoder, ledger, say) if chosen.directory else None
+        files = None
+        if chosen.directory:
+            from otel_tcplife.export.otlp_file import OtlpFiles
+
+            files = OtlpFiles(chosen.directory, settings.encoder, ledger, say)
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
         if not arguments.no_table:
             consumers.workers.append(_table(arguments, shown, stop))
@@ -135,6 +132,19 @@ def _command(arguments: argparse.Namespace) -> int:
     finally:
         source.close()
     return STOPPED
+
+
+def _replayed(recording: str) -> Source:
+    """Imported where it is needed only, as is the other source."""
+    from otel_tcplife.replay.source import ReplaySource
+
+    return ReplaySource(recording, say)
+
+
+def _live(options: Options) -> Source:
+    from otel_tcplife.probe.live import LiveSource
+
+    return LiveSource(options.filters, options.sizes, options.interim)
 
 
 def _path(text: str) -> str:

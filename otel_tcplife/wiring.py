@@ -16,7 +16,6 @@ from otel_tcplife.export.delivery import RECORDS_IN_REQUEST, Delivery
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.metric_export import Export, MetricExport, export_interval, through_exporter
 from otel_tcplife.export.otlp_config import OtlpConfig, otlp_config
-from otel_tcplife.export.otlp_file import RECORDS_IN_LINE, OtlpFiles
 from otel_tcplife.export.otlp_metrics import otlp_metric_exporter
 from otel_tcplife.export.preference import Preference, metric_preference
 from otel_tcplife.export.resource import host_resource
@@ -28,10 +27,14 @@ from otel_tcplife.version import __version__
 from otel_tcplife.worker import Consume, Stop, Worker
 
 if TYPE_CHECKING:
+    from otel_tcplife.export.otlp_file import OtlpFiles
     from otel_tcplife.export.providers import ExporterLogs, ExporterMetrics
 
 LINGER = 1.0
 """Seconds that a session waits for others to be exported with it."""
+
+_RECORDS_AT_ONCE = 512
+"""Of the slower ways out: a line of a file, what a provider gets between two looks at whether it is time to stop."""
 
 USER_AGENT = f"otel-tcplife/{__version__}"
 
@@ -112,7 +115,7 @@ def wire(
         otlp = otlp_metric_exporter(config)
         metrics(through_exporter(otlp), config.endpoint, lambda: otlp.shutdown())
     if files and (chosen.agent or chosen.logs != (NONE,)):
-        logs("file", files.write_logs, RECORDS_IN_LINE)
+        logs("file", files.write_logs, _RECORDS_AT_ONCE)
     if files and (chosen.agent or chosen.metrics != (NONE,)):
         metrics(files.write_metrics, str(files.directory), lambda: None)
     if chosen.agent:
@@ -121,9 +124,9 @@ def wire(
         observed = provider_metrics(None)
         observed.observe(totals)
         consumers.inline.append(observed)
-        logs(PROVIDERS, provider_logs(None, ledger, say), RECORDS_IN_LINE)
+        logs(PROVIDERS, provider_logs(None, ledger, say), _RECORDS_AT_ONCE)
     for exporter in settings.other_logs:
-        logs(exporter.name, exporter.consumer(ledger, say), RECORDS_IN_LINE)
+        logs(exporter.name, exporter.consumer(ledger, say), _RECORDS_AT_ONCE)
         consumers.exporting.append(exporter.finishing(stop))
     for exporter in settings.other_metrics:
         consumers.inline.append(exporter.consumer(totals))

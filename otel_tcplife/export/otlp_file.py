@@ -20,8 +20,6 @@ from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.say import Say, Trouble
 from otel_tcplife.session import SessionBatch
 
-RECORDS_IN_LINE = 512
-
 
 class OtlpFiles:
     """Both files of one directory, each written by one thread; every line is complete and flushed."""
