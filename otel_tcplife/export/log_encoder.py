@@ -45,13 +45,14 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""
-        records = encode_records(batch).data
-        scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + len(records)) + self._scope
+        records = [block.data for block in _records(batch)]
+        length = sum(map(len, records))
+        scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
         resource_logs = self._resource + scope_logs
-        return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + len(records)), resource_logs, records])
+        return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records])
 
 
-def encode_records(batch: SessionBatch) -> wire.Matrix:
+def _records(batch: SessionBatch) -> Iterable[wire.Matrix]:
     """The log_records field of a ScopeLogs message, one for each session."""
     facts = Facts(batch)
     parts = [
@@ -96,10 +97,10 @@ def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
     before = _before_number(attribute.name, 0)
     number = wire.varints(values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
 
-    def write(matrix: wire.Matrix) -> None:
-        number.write(matrix)
+    def write(matrix: wire.Matrix, rows: slice) -> None:
+        number.write(matrix, rows)
         # Of the KeyValue, and of its value: each is below 128, one byte
-        lengths = np.int32(number.width) if number.lengths is None else number.lengths
+        lengths = np.int32(number.width) if number.lengths is None else number.lengths[rows]
         matrix[:, 1] = lengths - 2
         matrix[:, len(before) - 1] = lengths - len(before)
 

@@ -32,8 +32,8 @@ class Piece:
     width: int
     lengths: Lengths | None
     """None where they are `width` in each row."""
-    write: Callable[[Matrix], None]
-    """Fills a matrix of `width` columns, whose rows begin with the template."""
+    write: Callable[[Matrix, slice], None]
+    """Fills a matrix of `width` columns, whose rows begin with the template, for these of the records."""
     template: bytes = b""
     at_end: bool = False
 
@@ -90,10 +90,10 @@ def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
         lengths += rest != 0
         sevens.append(rest)
 
-    def write(matrix: Matrix) -> None:
+    def write(matrix: Matrix, rows: slice) -> None:
         for position, seven in enumerate(sevens, start):
-            low = seven.astype(np.uint8) & np.uint8(0x7F)
-            matrix[:, position] = low | (seven > 0x7F).view(np.uint8) << np.uint8(7)  # more follow
+            low = seven[rows].astype(np.uint8) & np.uint8(0x7F)
+            matrix[:, position] = low | (seven[rows] > 0x7F).view(np.uint8) << np.uint8(7)  # more follow
 
     return Piece(start + len(sevens), lengths if len(sevens) > 1 else None, write, prefix)
 
@@ -101,8 +101,8 @@ def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
 def fixed64(values: npt.NDArray[np.uint64] | npt.NDArray[np.float64], prefix: bytes = b"") -> Piece:
     """Each value as 8 bytes, little-endian as all hosts here are, behind the same prefix."""
 
-    def write(matrix: Matrix) -> None:
-        matrix[:, len(prefix) :].view(values.dtype)[:, 0] = values
+    def write(matrix: Matrix, rows: slice) -> None:
+        matrix[:, len(prefix) :].view(values.dtype)[:, 0] = values[rows]
 
     return Piece(len(prefix) + 8, None, write, prefix)
 
@@ -115,9 +115,9 @@ def decimals(values: npt.NDArray[np.uint64], digits: int = 1) -> Piece:
         lengths += rest != 0
         tens.append(rest)
 
-    def write(matrix: Matrix) -> None:
+    def write(matrix: Matrix, rows: slice) -> None:
         for position, (value, tenth) in enumerate(zip(tens, [*tens[1:], np.zeros_like(values)]), start=1):
-            matrix[:, -position] = value - tenth * np.uint64(10) + np.uint64(ord("0"))
+            matrix[:, -position] = value[rows] - tenth[rows] * np.uint64(10) + np.uint64(ord("0"))
 
     return Piece(len(tens), np.maximum(lengths, digits), write, at_end=True)
 
@@ -139,23 +139,39 @@ def prefixed(key: bytes, parts: Iterable[Part], rows: int) -> list[Piece]:
     return [varints(lengths.astype(np.uint64), key), *pieces]
 
 
-def join(pieces: Sequence[Piece], rows: int) -> Matrix:
-    """All records, one behind the other, each with its pieces in order."""
+def join(pieces: Sequence[Piece], rows: int) -> Iterable[Matrix]:
+    """All records, one behind the other, each with its pieces in order; in blocks that fit into a CPU's cache."""
     template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
-    data = np.empty((rows, len(template)), np.uint8)
+    data = np.empty((min(rows, _ROWS), len(template)), np.uint8)
     data[:] = np.frombuffer(template, np.uint8)
     counts = np.ones(data.shape, np.bool_)
-    end = 0
-    for piece in pieces:
-        start, end = end, end + piece.width
-        piece.write(data[:, start:end])
-        if piece.lengths is not None and int(piece.lengths.min(initial=piece.width)) < piece.width:
-            lengths: npt.NDArray[np.int16] = piece.lengths.astype(np.int16)[:, None]
-            positions = _POSITIONS[: piece.width]
-            counts[:, start:end] = positions >= piece.width - lengths if piece.at_end else positions < lengths
-    return data[counts]
+    varying = [_varying(piece) for piece in pieces]
+    for first in range(0, rows, _ROWS):
+        block = slice(first, min(first + _ROWS, rows))
+        height = block.stop - first
+        end = 0
+        for piece, lengths in zip(pieces, varying):
+            start, end = end, end + piece.width
+            piece.write(data[:height, start:end], block)
+            if lengths is not None:
+                counts[:height, start:end] = _counting(piece, lengths[block])
+        yield data[:height][counts[:height]]
 
 
+def _varying(piece: Piece) -> npt.NDArray[np.int16] | None:
+    if piece.lengths is None or int(piece.lengths.min(initial=piece.width)) == piece.width:
+        return None
+    return piece.lengths.astype(np.int16)[:, None]
+
+
+def _counting(piece: Piece, lengths: npt.NDArray[np.int16]) -> Flags:
+    """Which bytes of its rows count."""
+    positions = _POSITIONS[: piece.width]
+    return positions >= piece.width - lengths if piece.at_end else positions < lengths
+
+
+_ROWS = 1024
+"""About 1 MB, and as much of flags: more would not fit into the cache of a CPU."""
 _POSITIONS = np.arange(np.iinfo(np.int16).max, dtype=np.int16)
 _MOST_COMBINATIONS = 1 << 10
 
@@ -208,7 +224,7 @@ def _look_up(choice: Choice) -> Piece:
     # A row is copied as a whole, which takes half the time of so many bytes
     table = np.array(contents, f"S{width}").view(f"V{width}")
 
-    def write(matrix: Matrix) -> None:
-        matrix.view(table.dtype)[:, 0] = table.take(choice.codes)
+    def write(matrix: Matrix, rows: slice) -> None:
+        matrix.view(table.dtype)[:, 0] = table.take(choice.codes[rows])
 
     return Piece(width, lengths.take(choice.codes), write)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
+from otel_tcplife.export import wire
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.providers import ProviderLogs
 from otel_tcplife.ledger import Ledger, Outcome
@@ -42,9 +45,11 @@ def _in_order(request: ExportLogsServiceRequest) -> ExportLogsServiceRequest:
 
 
 @settings(max_examples=300, deadline=None)
-@given(batch=batches())
-def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch) -> None:
-    ours = ExportLogsServiceRequest.FromString(LogEncoder(_RESOURCE.attributes).encode(batch))
+@given(batch=batches(), rows=st.integers(1, 8))
+def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_ROWS", rows)
+        ours = ExportLogsServiceRequest.FromString(LogEncoder(_RESOURCE.attributes).encode(batch))
     assert _in_order(ours) == _in_order(_by_the_sdk(batch))
 
 
