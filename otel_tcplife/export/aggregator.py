@@ -42,6 +42,8 @@ _KEY = np.dtype(
 )
 """What METRIC_ATTRIBUTES are made of: records with the same key belong to the same series."""
 
+_KNOWN_KEYS = 4 * CARDINALITY_LIMIT
+"""How many keys are remembered: several can have the same attributes, such as names of bytes that are no text."""
 
 _COUNTED_TOGETHER = 4096
 """Counting fewer costs nearly as much."""
@@ -67,6 +69,7 @@ class Aggregator:
             for metric in HISTOGRAMS
         ]
         self._rows: dict[bytes, int] = {}
+        self._rows_of_attributes: dict[frozenset[tuple[str, AttributeValue]], int] = {}
         self._attributes: list[dict[str, AttributeValue]] = []
 
     def add(self, batch: SessionBatch) -> None:
@@ -112,11 +115,18 @@ class Aggregator:
         """The row of this key, or the last one where there are as many as may be."""
         row = self._rows.get(key)
         if row is None:
-            row = min(len(self._attributes), CARDINALITY_LIMIT - 1)
-            if row == len(self._attributes):
-                self._attributes.append(_attributes(example) if row < CARDINALITY_LIMIT - 1 else {**OVERFLOW})
-            if row < CARDINALITY_LIMIT - 1:
+            if len(self._attributes) == CARDINALITY_LIMIT:
+                return CARDINALITY_LIMIT - 1
+            row = self._row_of(_attributes(example))
+            if len(self._rows) < _KNOWN_KEYS:
                 self._rows[key] = row
+        return row
+
+    def _row_of(self, attributes: dict[str, AttributeValue]) -> int:
+        """The row of these attributes, a new one if need be."""
+        row = self._rows_of_attributes.setdefault(frozenset(attributes.items()), len(self._attributes))
+        if row == len(self._attributes):
+            self._attributes.append(attributes if row < CARDINALITY_LIMIT - 1 else {**OVERFLOW})
         return row
 
     def _histograms(self, now: int) -> list[Metric]:

@@ -35,7 +35,7 @@ _RETRYABLE = frozenset(
 # gRPC's own two minutes would keep a receiver that is back waiting for as long.
 _LONGEST_BACK_OFF_MS = 5000
 
-_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)")
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED(?:: ([^:]+))?")
 _PREAMBLE = re.compile(r".*last error: ([A-Z_]+: \w+:\S+: )?", re.DOTALL)
 
 
@@ -115,7 +115,8 @@ def _reason(code: grpc.StatusCode, details: str, peer: str, timeout: float) -> s
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer from {peer} within {timeout:g} s"
     if untrusted := _UNTRUSTED.search(details):
-        return one_line(f"the certificate of {peer} is not trusted: {untrusted[1]}")
+        why = untrusted[1] or "it cannot be verified"  # before gRPC 1.64
+        return one_line(f"the certificate of {peer} is not trusted: {why}")
     if code is grpc.StatusCode.UNAVAILABLE and "Connection refused" in details:
         return f"connection refused by {peer}"
     return reason(f"{code.name} from {peer}", _PREAMBLE.sub("", details))

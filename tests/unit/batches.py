@@ -43,7 +43,7 @@ def _session(draw: st.DrawFn) -> tuple[Any, ...]:
         "bytes_received": draw(_count),
         "local_address": np.frombuffer(draw(address), np.uint8),
         "peer_address": np.frombuffer(draw(address), np.uint8),
-        "error": draw(st.sampled_from([0, 1, 104, 110, 111, 133, 4095])),
+        "error": draw(st.sampled_from([0, 1, 104, 110, 111, 133, 4094, 4095])),
         "ip_version": ip_version,
         "event": draw(st.sampled_from(list(Event))),
         "role": draw(st.sampled_from([0, *Role])),

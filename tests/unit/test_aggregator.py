@@ -100,6 +100,25 @@ def _coarsen(fields: dict[str, Any], scale: int) -> None:
     fields |= {"scale": scale, "positive": positive}
 
 
+def test_what_has_the_same_attributes_is_one_point() -> None:
+    batch = empty(6)
+    batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
+    batch["executable"] = [b"\xff", b"\xfe", b"a", b"a", b"a", b"a"]
+    batch["error"] = [0, 0, 4094, 4095, 0, 104]
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator.add(batch[:3])
+    aggregator.collect()
+    aggregator.add(batch)
+    [duration] = [metric for metric in _metrics(aggregator.collect()) if metric.name == "tcplife.session.duration"]
+    points = duration.data.data_points
+    counts = {
+        (point.attributes["process.executable.name"], point.attributes.get("error.type")): point.count
+        for point in points
+    }
+    assert counts == {("\ufffd", None): 4, ("a", "_OTHER"): 3, ("a", None): 1, ("a", "ECONNRESET"): 1}
+    assert len(points) == len(counts)
+
+
 def test_past_the_limit_all_goes_to_one_overflow_series() -> None:
     batch = empty(CARDINALITY_LIMIT + 500)
     batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
