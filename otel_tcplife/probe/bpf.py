@@ -6,9 +6,10 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 _LOOKUP, _DELETE, _NEXT_KEY, _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _ITER_CREATE = 1, 3, 4, 12, 14, 15, 33
-SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
+_SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -73,7 +74,7 @@ def map_ids() -> Iterator[int]:
     attribute = _IdAttribute()
     try:
         while True:
-            _call(_MAP_NEXT_ID, attribute)
+            call(_MAP_NEXT_ID, attribute)
             yield attribute.next_id
             attribute.id = attribute.next_id
     except FileNotFoundError:
@@ -83,7 +84,7 @@ def map_ids() -> Iterator[int]:
 def map_name(map_id: int) -> str:
     """Name of a map of any process; empty if it has gone meanwhile."""
     try:
-        descriptor = _call(_MAP_BY_ID, _IdAttribute(map_id))
+        descriptor = call(_MAP_BY_ID, _IdAttribute(map_id))
     except FileNotFoundError:
         return ""
     try:
@@ -95,20 +96,21 @@ def map_name(map_id: int) -> str:
 def map_info(map_fd: int) -> tuple[int, str]:
     """Id and name of a map."""
     info = _MapInfo()
-    _call(_INFO, _InfoAttribute(map_fd, ctypes.sizeof(info), ctypes.addressof(info)))
+    call(_INFO, _InfoAttribute(map_fd, ctypes.sizeof(info), ctypes.addressof(info)))
     return info.id, info.name.decode()
 
 
 def run_iterator(link_fd: int) -> None:
     """Have an attached iterator program run over all that it iterates."""
-    output = _call(_ITER_CREATE, (ctypes.c_uint32 * 2)(link_fd, 0))
+    output = call(_ITER_CREATE, (ctypes.c_uint32 * 2)(link_fd, 0))
     while os.read(output, 4096):
         pass
     os.close(output)
 
 
-def _call(command: int, attribute: ctypes.Structure | ctypes.Array[ctypes.c_uint32]) -> int:
-    result = _libc.syscall(SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
+def call(command: int, attribute: ctypes.Structure | ctypes.Array[Any]) -> int:
+    """bpf(2) of this command, with so much of union bpf_attr. Raise OSError."""
+    result = _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -117,7 +119,7 @@ def _call(command: int, attribute: ctypes.Structure | ctypes.Array[ctypes.c_uint
 def _element(command: int, map_fd: int, key: ctypes.c_uint64 | None, value: int = 0) -> bool:
     attribute = _ElementAttribute(map_fd, ctypes.addressof(key) if key is not None else 0, value, 0)
     try:
-        _call(command, attribute)
+        call(command, attribute)
     except FileNotFoundError:
         return False
     return True

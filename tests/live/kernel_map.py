@@ -12,7 +12,6 @@ from pathlib import Path
 from otel_tcplife.probe import bpf
 
 _UPDATE, _FD_BY_ID = 2, 14
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class KernelMap:
@@ -35,22 +34,15 @@ class KernelMap:
         """Set a value."""
         key_at, value_at = ctypes.c_uint64(key), ctypes.create_string_buffer(value, self._size)
         attribute = (ctypes.c_uint64 * 4)(self._descriptor, ctypes.addressof(key_at), ctypes.addressof(value_at), 0)
-        _bpf(_UPDATE, attribute)
+        bpf.call(_UPDATE, attribute)
 
 
 @contextmanager
 def newest_map(name: str) -> Generator[KernelMap]:
     """The map of this name that was made last."""
     map_id = [each for each in bpf.map_ids() if bpf.map_name(each) == name][-1]
-    descriptor = _bpf(_FD_BY_ID, (ctypes.c_uint32 * 3)(map_id, 0, 0))
+    descriptor = bpf.call(_FD_BY_ID, (ctypes.c_uint32 * 3)(map_id, 0, 0))
     try:
         yield KernelMap(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _bpf(command: int, attribute: ctypes.Array[ctypes.c_uint64] | ctypes.Array[ctypes.c_uint32]) -> int:
-    result = _libc.syscall(bpf.SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
 import re
 import time
 from collections.abc import Iterator
@@ -12,14 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from otel_tcplife.probe import bpf
+
 PATIENCE = 300.0
 """Seconds after which something has hung, however slow the machine is."""
 
 _NEXT_ID = {"prog": 11, "map": 12, "link": 31}
 """Commands of bpf(2), BPF_PROG_GET_NEXT_ID and so on; the names are those of /proc/PID/fdinfo."""
-
-_SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BpfObject(NamedTuple):
@@ -68,9 +65,8 @@ def _existing() -> set[BpfObject]:
 
 def _ids(command: int) -> Iterator[int]:
     attribute = (ctypes.c_uint32 * 3)()  # start_id, next_id, open_flags
-    while _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute)) == 0:
-        yield attribute[1]
-        attribute[0] = attribute[1]
-    error = ctypes.get_errno()
-    if error != 2:  # ENOENT
-        raise OSError(error, os.strerror(error))
+    with suppress(FileNotFoundError):
+        while True:
+            bpf.call(command, attribute)
+            yield attribute[1]
+            attribute[0] = attribute[1]
