@@ -123,9 +123,9 @@ def _command(arguments: argparse.Namespace) -> int:
 
             files = OtlpFiles(chosen.directory, settings.encoder, ledger, say)
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
+        say(f"{'replaying' if arguments.replay else 'tracing'}; {describe(settings, chosen)}")
         if not arguments.no_table:
             consumers.workers.append(_table(arguments, shown, stop))
-        say(f"{'replaying' if arguments.replay else 'tracing'}; {describe(settings, chosen)}")
         run(source, consumers, stop)
         for line in balance(source, ledger):
             say(line)
