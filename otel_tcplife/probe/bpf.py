@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 _LOOKUP, _DELETE, _NEXT_KEY, _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _ITER_CREATE = 1, 3, 4, 12, 14, 15, 33
-_SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
+_SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
+"""Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
+_MEMBARRIER_GLOBAL = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -106,6 +108,15 @@ def run_iterator(link_fd: int) -> None:
     while os.read(output, 4096):
         pass
     os.close(output)
+
+
+def wait_for_programs() -> None:
+    """Return when no program runs any more that began before this call.
+
+    membarrier(2) waits until all CPUs have left what RCU protects, as BPF programs are (kernel/sched/membarrier.c);
+    where it is refused, this returns at once.
+    """
+    _libc.syscall(_SYSCALL_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
 
 
 def call(command: int, attribute: ctypes.Structure | ctypes.Array[Any]) -> int:

@@ -1,13 +1,15 @@
 """Where the members of kernel structs lie, read from the kernel's own BTF.
 
-Format: Documentation/bpf/btf.rst. Only what the BPF program needs is decoded: member offsets and enumerators.
+Format: Documentation/bpf/btf.rst. Only what the BPF program needs is decoded: member offsets, enumerators, and the ids
+of functions.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +17,9 @@ KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
-_STRUCT, _UNION, _ENUM = 4, 5, 6
+_INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
 # Words behind the three of struct btf_type, by kind: a fixed number, or a number for each of the type's vlen entries.
-_FIXED_TAIL = {1: 1, 3: 3, 14: 1, 17: 1}
+_FIXED_TAIL = {_INT: 1, 3: 3, 14: 1, 17: 1}
 _ENTRY_TAIL = {_STRUCT: 3, _UNION: 3, _ENUM: 2, 13: 2, 15: 3, 19: 3}
 
 
@@ -31,28 +33,42 @@ class _Entries:
 
     at: int
     count: int
-    bitfields: bool
+    has_sizes: bool
+    """Whether the offset of each member has its size as a bit field in the upper 8 bits, 0 for none (kind_flag)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """Where a member begins, in bits, and whether it is a bit field."""
+
+    offset: int
+    is_bit_field: bool
 
 
 class Btf:
     """The types of one BTF blob."""
 
     def __init__(self, blob: bytes) -> None:
-        """Raise BtfError if the blob is not little-endian BTF."""
+        """Raise BtfError if the blob is not little-endian BTF, or is damaged."""
         if len(blob) < _HEADER.size or _HEADER.unpack_from(blob)[0] != _MAGIC:
             raise BtfError("the kernel's BTF is not in the format of Documentation/bpf/btf.rst")
         _, _, _, header_length, types_at, types_length, strings_at, _ = _HEADER.unpack_from(blob)
         types_at += header_length
         self._blob = blob
         self._strings_at = header_length + strings_at
-        self._words = memoryview(blob)[types_at : types_at + types_length].cast("I")
         self._composites: dict[int, _Entries] = {}
         """Structs and unions by name, as far as they have members."""
         self._nameless: dict[int, _Entries] = {}
         """Those without a name, by type id."""
         self._enums: dict[int, _Entries] = {}
         """By name."""
-        self._read()
+        self._functions: dict[int, int] = {}
+        """Type ids by name."""
+        self._bit_field_types: set[int] = set()
+        """Integers of fewer bits than their bytes have, which older compilers gave bit fields as a type."""
+        with _damage_named():
+            self._words = memoryview(blob)[types_at : types_at + types_length].cast("I")
+            self._read()
 
     def _read(self) -> None:
         """Find what there is in one pass; the kernel has more than 100,000 types."""
@@ -69,23 +85,28 @@ class Btf:
                     self._nameless[type_id] = entries
                 elif count:
                     self._composites.setdefault(name, entries)
+            elif kind == _INT:
+                if words[at + 3] & 0xFF00FF != 8 * words[at + 2]:  # bits, and where they begin
+                    self._bit_field_types.add(type_id)
+            elif kind == _FUNC:
+                self._functions.setdefault(words[at], type_id)
             at += 3 + _FIXED_TAIL.get(kind, 0) + _ENTRY_TAIL.get(kind, 0) * count
 
     def offsets(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], int]:
         """Byte offset of each wanted member, given as {struct name: member names}.
 
-        Raise BtfError, naming it, if a struct or member is not there or does not begin at a whole byte.
+        Raise BtfError, naming it, if a struct or member is not there, or is a bit field: bytes are read, not bits.
         """
         found: dict[tuple[str, str], int] = {}
         for name, members in wanted.items():
-            composite = self._composites.get(self._string_offset(name))
             for member in members:
-                offset = composite and self._member_offset(composite, self._string_offset(member))
-                if offset is None:
+                with _damage_named():
+                    place = self._place(name, member)
+                if place is None:
                     raise BtfError(f"this kernel's BTF has no struct member {name}.{member}")
-                if offset % 8:
+                if place.is_bit_field or place.offset % 8:
                     raise BtfError(f"struct member {name}.{member} is a bit field in this kernel")
-                found[name, member] = offset // 8
+                found[name, member] = place.offset // 8
         return found
 
     def has(self, struct: str, member: str) -> bool:
@@ -96,12 +117,20 @@ class Btf:
             return False
         return True
 
+    def function_id(self, name: str) -> int:
+        """Type id of a function. Raise BtfError, naming it, if it is not there."""
+        try:
+            return self._functions[self._string_offset(name)]
+        except KeyError:
+            raise BtfError(f"this kernel's BTF has no function {name}") from None
+
     def enumerator(self, enum: str, name: str) -> int:
         """Value of one enumerator. Raise BtfError, naming it, if it is not there."""
         entries, name_at = self._enums.get(self._string_offset(enum)), self._string_offset(name)
-        for at in range(entries.at, entries.at + 2 * entries.count, 2) if entries else ():
-            if self._words[at] == name_at:
-                return ctypes.c_int32(self._words[at + 1]).value
+        with _damage_named():
+            for at in range(entries.at, entries.at + 2 * entries.count, 2) if entries else ():
+                if self._words[at] == name_at:
+                    return ctypes.c_int32(self._words[at + 1]).value
         raise BtfError(f"this kernel's BTF has no enumerator {name} in enum {enum}")
 
     def _string_offset(self, text: str) -> int:
@@ -109,19 +138,33 @@ class Btf:
         found = self._blob.find(b"\0" + text.encode() + b"\0", self._strings_at)
         return -1 if found < 0 else found + 1 - self._strings_at
 
-    def _member_offset(self, composite: _Entries, member: int) -> int | None:
-        """Offset in bits of a member of the composite or of a nameless struct or union within it."""
+    def _place(self, struct: str, member: str) -> _Member | None:
+        composite = self._composites.get(self._string_offset(struct))
+        return self._find(composite, self._string_offset(member), set()) if composite else None
+
+    def _find(self, composite: _Entries, member: int, searched: set[int]) -> _Member | None:
+        """The member of the composite, or of a nameless struct or union within it that was not searched yet."""
         for at in range(composite.at, composite.at + 3 * composite.count, 3):
             name, type_id, offset = self._words[at : at + 3]
-            if composite.bitfields:
-                offset &= 0xFFFFFF
+            size = offset >> 24 if composite.has_sizes else 0
+            offset = offset & 0xFFFFFF if composite.has_sizes else offset
             if name == member:
-                return offset
-            if not name and type_id in self._nameless:
-                inner = self._member_offset(self._nameless[type_id], member)
+                return _Member(offset, bool(size) or type_id in self._bit_field_types)
+            if not name and type_id in self._nameless and type_id not in searched:
+                searched.add(type_id)
+                inner = self._find(self._nameless[type_id], member, searched)
                 if inner is not None:
-                    return offset + inner
+                    return _Member(offset + inner.offset, inner.is_bit_field)
         return None
+
+
+@contextmanager
+def _damage_named() -> Generator[None]:
+    """What BTF that is cut off or overwritten leads to, such as places outside of it, as the BtfError that it is."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError, RecursionError) as error:
+        raise BtfError("the kernel's BTF is damaged") from error
 
 
 def read_kernel_btf(path: Path = KERNEL_BTF) -> Btf:

@@ -31,6 +31,9 @@ POLL_INTERVAL = 0.05
 
 _SWEEP_INTERVAL = 10.0
 
+_LAST_RECORDS_WITHIN = 0.5
+"""Seconds that a record that is still being written is waited for when tracing has ended."""
+
 _OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP_FULL, Counter.NOT_FOLLOWED)
 
 
@@ -115,8 +118,9 @@ class LiveSource:
     def drain(self) -> SessionBatch:
         """End tracing and return all sessions not read yet, those still waiting for their owner included."""
         self._attached.detach()
+        bpf.wait_for_programs()
         with forks.held_off():
-            batch, _ = self._ring.read()
+            batch = self._ring.read_rest(_LAST_RECORDS_WITHIN)
         batch = concatenated([batch, self._sweep(0)])
         if self._may_not_sweep:
             self._unclaimed += self.seen() - sum(self.outcomes().values())

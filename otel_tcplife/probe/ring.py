@@ -9,6 +9,7 @@ being written" and one for "discarded") and its data, padded to 8 bytes.
 from __future__ import annotations
 
 import mmap
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +43,32 @@ class Ring:
             each.close()
 
     def read(self) -> tuple[SessionBatch, float]:
-        """All sessions that are complete, oldest first, and how full the ring was (0 to 1)."""
+        """All sessions up to one that is still being written, oldest first, and how full the ring was (0 to 1)."""
+        return self._read(past_busy=False)
+
+    def read_rest(self, patience: float) -> SessionBatch:
+        """All sessions that were written, when nothing writes new ones any more.
+
+        One that is still being written, by a program that an interrupt holds up, is waited for, `patience` seconds at
+        most; after that it is passed over, so that it costs no other one.
+        """
+        deadline = time.monotonic() + patience
+        batches = [self.read()[0]]
+        while self._read_to[0] != self._written_to[0]:
+            late = time.monotonic() >= deadline
+            batches.append(self._read(past_busy=late)[0])
+            if late:
+                break
+            time.sleep(0.001)
+        return concatenated(batches)
+
+    def _read(self, *, past_busy: bool) -> tuple[SessionBatch, float]:
         start, end = int(self._read_to[0]), int(self._written_to[0])
         batches: list[SessionBatch] = []
         position = start
         while position < end:
             at = position % self._size
-            batch, done = take(self._data, at, min(end - position, len(self._data) - at))
+            batch, done = take(self._data, at, min(end - position, len(self._data) - at), past_busy=past_busy)
             if not done:
                 break
             batches.append(batch)
@@ -58,29 +78,37 @@ class Ring:
         return concatenated(batches), (end - start) / self._size
 
 
-def take(data: npt.NDArray[np.uint8], at: int, length: int) -> tuple[SessionBatch, int]:
+def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool = False) -> tuple[SessionBatch, int]:
     """Copy the sessions out of `length` bytes of records at `at`, up to the first that is still being written.
 
     Return them with the number of bytes that are done with. Discarded records and records of another length than a
-    session's are passed over; a record that does not end within `length` is left.
+    session's are passed over, and with `past_busy` those still being written too; a record that does not end within
+    `length` is left. The length of a record is read once: the kernel may finish a record at any time, and what was
+    decided of it while it was being written must not be mixed with what it says afterwards.
     """
     batches: list[SessionBatch] = []
     done = 0
-    while done < length:
-        records = np.ndarray((length - done) // _RECORD.itemsize, _RECORD, data, at + done)
-        lengths: npt.NDArray[np.uint32] = records["length"]
-        alike = _leading(np.equal(lengths & ~np.uint32(_DISCARDED), SESSION.itemsize))
-        kept = lengths[:alike] == SESSION.itemsize
-        sessions = records["session"][:alike]
+    while length - done >= _HEADER_SIZE:
+        count = (length - done) // _RECORD.itemsize
+        headers = _copy_of_headers(data, at + done, max(count, 1))
+        alike = min(_leading(np.equal(headers & ~np.uint32(_DISCARDED), SESSION.itemsize)), count)
+        kept = headers[:alike] == SESSION.itemsize
+        sessions: SessionBatch = np.ndarray(alike, _RECORD, data, at + done)["session"]
         batches.append(sessions if kept.all() else sessions[kept])
         done += alike * _RECORD.itemsize
-        if done < length and alike < max(len(records), 1):
-            header = int.from_bytes(data[at + done : at + done + 4], "little")
-            size = _HEADER_SIZE + -(-(header & ~_DISCARDED) // 8) * 8
-            if header & _BUSY or done + size > length:
+        if alike < len(headers):
+            header = int(headers[alike])
+            size = _HEADER_SIZE + -(-(header & ~(_BUSY | _DISCARDED)) // 8) * 8
+            if (header & _BUSY and not past_busy) or done + size > length:
                 break
             done += size
     return concatenated(batches), done
+
+
+def _copy_of_headers(data: npt.NDArray[np.uint8], at: int, count: int) -> npt.NDArray[np.uint32]:
+    """The first words of so many records of a session's length."""
+    words: npt.NDArray[np.uint32] = np.ndarray(count, np.uint32, data, at, (_RECORD.itemsize,))
+    return np.array(words)
 
 
 def _leading(flags: npt.NDArray[np.bool_]) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_tcplife.probe.btf import Btf, BtfError, read_kernel_btf
 
-_INT, _STRUCT, _UNION, _ENUM = 1, 4, 5, 6
+_INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
 
 
 def _blob(types: bytes, names: list[str]) -> bytes:
@@ -22,8 +25,8 @@ def _type(name: int, kind: int, entries: int, size: int, *tail: int, flag: int =
 
 
 # Offsets of these in the string section
-_NAMES = ["u32", "outer", "first", "inside", "deep", "flags", "states", "DONE", "LATE"]
-_U32, _OUTER, _FIRST, _INSIDE, _DEEP, _FLAGS, _STATES, _DONE, _LATE = (
+_NAMES = ["u32", "outer", "first", "inside", "deep", "flags", "states", "DONE", "LATE", "aligned", "old", "run"]
+_U32, _OUTER, _FIRST, _INSIDE, _DEEP, _FLAGS, _STATES, _DONE, _LATE, _ALIGNED, _OLD, _RUN = (
     1 + sum(len(name) + 1 for name in _NAMES[:at]) for at in range(len(_NAMES))
 )
 _TYPES = (
@@ -34,6 +37,12 @@ _TYPES = (
     # outer: first at 0, the nameless struct at byte 8, and a bit field (kind flag: size in the upper 8 bits) at bit 163
     + _type(_OUTER, _STRUCT, 3, 24, _FIRST, 1, 0, 0, 3, 64, _FLAGS, 1, 3 << 24 | 163, flag=1)
     + _type(_STATES, _ENUM, 2, 4, _DONE, 1, _LATE, 0xFFFFFFFF)
+    # aligned (6): bit fields that begin at a whole byte, by their size; old (8): the same by their type (7), a byte of
+    # which only 3 bits are meant
+    + _type(_ALIGNED, _STRUCT, 2, 4, _FLAGS, 1, 8 << 24 | 8, _FIRST, 1, 16, flag=1)
+    + _type(0, _INT, 0, 1, 3)
+    + _type(_OLD, _STRUCT, 2, 4, _FLAGS, 7, 8, _FIRST, 1, 0)
+    + _type(_RUN, _FUNC, 0, 1)  # type 9
 )
 _BTF = Btf(_blob(_TYPES, _NAMES))
 
@@ -52,9 +61,54 @@ def test_what_is_missing_is_named(wanted: tuple[str, str]) -> None:
         _BTF.offsets({wanted[0]: [wanted[1]]})
 
 
-def test_a_bit_field_is_no_byte_offset() -> None:
-    with pytest.raises(BtfError, match=r"outer\.flags is a bit field"):
-        _BTF.offsets({"outer": ["flags"]})
+@pytest.mark.parametrize("struct_", ["outer", "aligned", "old"])
+def test_a_bit_field_is_refused_by_name_wherever_it_begins(struct_: str) -> None:
+    with pytest.raises(BtfError, match=rf"{struct_}\.flags is a bit field"):
+        _BTF.offsets({struct_: ["flags"]})
+    assert _BTF.offsets({struct_: ["first"]})
+
+
+def test_functions() -> None:
+    assert _BTF.function_id("run") == 9
+    with pytest.raises(BtfError, match="no function walk"):
+        _BTF.function_id("walk")
+
+
+_BLOB = _blob(_TYPES, _NAMES)
+
+
+def _looked_up(blob: bytes) -> None:
+    """Everything that there is to look up, each by itself."""
+    try:
+        btf = Btf(blob)
+    except BtfError:
+        return
+    for struct_, member in [("outer", "deep"), ("outer", "inside"), ("old", "first"), ("aligned", "flags")]:
+        with suppress(BtfError):
+            btf.offsets({struct_: [member]})
+    with suppress(BtfError):
+        btf.enumerator("states", "NEVER")
+    with suppress(BtfError):
+        btf.function_id("run")
+
+
+@pytest.mark.parametrize("length", range(len(_BLOB)))
+def test_what_is_cut_off_is_a_btf_error(length: int) -> None:
+    _looked_up(_BLOB[:length])
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, len(_BLOB) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_what_is_overwritten_is_a_btf_error(changes: list[tuple[int, int]]) -> None:
+    blob = bytearray(_BLOB)
+    for at, byte in changes:
+        blob[at] = byte
+    _looked_up(bytes(blob))
+
+
+def test_a_nameless_struct_within_itself_ends() -> None:
+    types = _type(0, _STRUCT, 1, 4, 0, 1, 0) + _type(_OUTER, _STRUCT, 1, 4, 0, 1, 0)
+    with pytest.raises(BtfError, match="no struct member"):
+        Btf(_blob(types, _NAMES)).offsets({"outer": ["first"]})
 
 
 def test_enumerators() -> None:
