@@ -14,8 +14,10 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
 #define SHUTDOWN_MASK 3	/* include/net/sock.h: both directions */
 #define PF_EXITING 0x4	/* include/linux/sched.h */
+#define PF_KTHREAD 0x200000
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define EPIPE 32
@@ -103,6 +105,9 @@ struct flow {
 	u8 own : 1;		/* an end of a connection of the agent, never reported */
 	u8 ours : 1;		/* of a process that is traced, as far as is known */
 	u8 end_missed : 1;	/* it was found to have ended only when its socket was destroyed */
+	u8 restored : 1;	/* its state was set by TCP_REPAIR: its handshake was that of another socket */
+	u8 of_kernel : 1;	/* a kernel thread connected it, for no process */
+	u8 left_to_kernel : 1;	/* a kernel thread closed it, for a process that is not known */
 	u8 role;
 	u8 owner_source;
 	u8 first_fin;	/* LOCAL_CLOSE or PEER_CLOSE: who sent FIN first; 0 before any */
@@ -141,8 +146,12 @@ BPF_HASH(unclaimed, u64, struct session, UNCLAIMED_SIZE);
 BPF_HASH(overflowed, u64, u8, FLOWS_SIZE);
 /* How many more of them there are than have room there: which they are is not known, and does not change the count. */
 BPF_ARRAY(beyond_overflowed, s64, 1);
-/* What processes ran that are about to exit. */
-BPF_TABLE("lru_hash", u32, struct executable, exiting, 1024);
+/* What processes run, of those that are about to exit: since Linux 6.16 all of those; before, of all that may be. */
+#ifdef TRACE_EVENT_RAW_SCHED_PROCESS_EXIT_group_dead
+BPF_TABLE("lru_hash", u32, struct executable, executables, 1024);
+#else
+BPF_TABLE("lru_hash", u32, struct executable, executables, 16384);
+#endif
 BPF_TABLE("lru_hash", u64, struct cgroup_path, cgroup_paths, 4096);
 /* The agent's connections as their other end sees them. */
 BPF_TABLE("lru_hash", struct endpoints, u8, own_connections, 1024);
@@ -248,18 +257,12 @@ static inline bool listened_by_ours(u64 sk)
 	return listening.lookup(&here) != NULL;
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_fork)
+static inline void forked_by_ours(u32 child, u64 task)
 {
-	u32 parent = READ(u32, ctx->args[0], TASK_STRUCT_tgid), child = READ(u32, ctx->args[1], TASK_STRUCT_tgid);
-	u64 task = ctx->args[1];
-
-	if (parent == child)
-		return 0;	/* a thread */
 	if (is_ours())
 		ours.update(&child, &task);
 	else
 		ours.delete(&child);	/* its pid may have been that of one of ours */
-	return 0;
 }
 
 /* It has closed its descriptors, and was waited for. Its pid may already be another's. */
@@ -275,13 +278,10 @@ RAW_TRACEPOINT_PROBE(sched_process_free)
 }
 
 /* Another program, which is traced by an agent of its own or not at all. */
-RAW_TRACEPOINT_PROBE(sched_process_exec)
+static inline void another_program(u32 pid)
 {
-	u32 pid = READ(u32, ctx->args[0], TASK_STRUCT_tgid);
-
 	if (!is_agent())
 		ours.delete(&pid);
-	return 0;
 }
 #else
 #define is_one_of_ours(pid) true
@@ -289,6 +289,8 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 #define begin() do { } while (0)
 #define listens(sk) do { } while (0)
 #define listened_by_ours(sk) true
+#define forked_by_ours(child, task) do { } while (0)
+#define another_program(pid) do { } while (0)
 #endif
 
 /* The base name of a task's program; left empty where it is unknown or would have to be cut. */
@@ -304,10 +306,65 @@ static inline void read_executable(u64 task, struct executable *executable)
 				  (void *)READ(u64, dentry, DENTRY_d_name + QSTR_name));
 }
 
-/* A task that exits closes its descriptors when its program is no longer known. */
+/* A task that exits closes its descriptors when its program is no longer known: it is kept from before that. */
+static inline void keep_executable(u64 task)
+{
+	u32 pid = READ(u32, task, TASK_STRUCT_tgid);
+	struct executable executable = {};
+
+	read_executable(task, &executable);
+	if (executable.name[0])
+		executables.update(&pid, &executable);
+}
+
+#ifdef TRACE_EVENT_RAW_SCHED_PROCESS_EXIT_group_dead
+/* Since Linux 6.16, which added that field, this comes before the task gives its memory, and with that its program, up. */
+RAW_TRACEPOINT_PROBE(sched_process_exit)
+{
+	keep_executable(ctx->args[0]);
+	return 0;
+}
+#define keep_executable_of_running(task) do { } while (0)
+#define keep_executable_of_scanned(task) do { } while (0)
+#else
+#define keep_executable_of_running(task) keep_executable(task)
+
+/* One that ran before tracing began; it is met once for each of its descriptors. */
+static inline void keep_executable_of_scanned(u64 task)
+{
+	u32 pid = READ(u32, task, TASK_STRUCT_tgid);
+
+	if (!executables.lookup(&pid))
+		keep_executable(task);
+}
+#endif
+
+#if SCOPE_PROCESS || !defined(TRACE_EVENT_RAW_SCHED_PROCESS_EXIT_group_dead)
+RAW_TRACEPOINT_PROBE(sched_process_fork)
+{
+	u64 task = ctx->args[1];
+	u32 parent = READ(u32, ctx->args[0], TASK_STRUCT_tgid), child = READ(u32, task, TASK_STRUCT_tgid);
+
+	if (parent == child)
+		return 0;	/* a thread */
+	keep_executable_of_running(task);
+	forked_by_ours(child, task);
+	return 0;
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_exec)
+{
+	u64 task = ctx->args[0];
+
+	keep_executable_of_running(task);
+	another_program(READ(u32, task, TASK_STRUCT_tgid));
+	return 0;
+}
+#endif
+
 static inline void recall_executable(u64 task, struct owner *owner)
 {
-	struct executable *kept = exiting.lookup(&owner->pid);
+	struct executable *kept = executables.lookup(&owner->pid);
 
 	if (kept && READ(u32, task, TASK_STRUCT_flags) & PF_EXITING)
 		owner->executable = *kept;
@@ -325,9 +382,75 @@ static inline void read_owner_of(u64 task, struct owner *owner)
 		recall_executable(task, owner);
 }
 
-static inline void read_owner(struct owner *owner)
+/*
+ * A kernel thread owns nothing. It closes a socket for a process that gave it up before, such as one whose last reference
+ * was that of an asynchronous poll, of a message that nobody received, or of Multipath TCP; or it serves the kernel.
+ */
+static inline bool in_kernel_thread(void)
 {
+	return READ(u32, bpf_get_current_task(), TASK_STRUCT_flags) & PF_KTHREAD;
+}
+
+#if defined(MPTCP_SUBFLOW_CONTEXT_conn) && defined(MPTCP_SOCK_first) && defined(TCP_SOCK_is_mptcp)
+/*
+ * Who connected or closed the socket of Multipath TCP at this address: a worker of the kernel closes its TCP connections,
+ * the subflows, and connects further ones.
+ */
+BPF_TABLE("lru_hash", u64, struct owner, mptcp_owners, 4096);
+
+static inline void mptcp_changes(u64 msk, int old_state, int state)
+{
+	struct owner owner = {};
+
+	if (state == TCP_SYN_RECV || (state == TCP_ESTABLISHED && old_state != TCP_SYN_SENT)) {
+		mptcp_owners.delete(&msk);	/* accepted anew, by whom is not known yet */
+	} else if (state == TCP_SYN_SENT || state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK) {
+		if (in_kernel_thread())
+			return;
+		read_owner_of(bpf_get_current_task(), &owner);
+		mptcp_owners.update(&msk, &owner);
+	}
+}
+
+static inline bool read_mptcp_owner(u64 sk, struct owner *owner)
+{
+	u64 context, msk;
+	struct owner *known;
+
+	if (!READ(u8, sk, TCP_SOCK_is_mptcp))
+		return false;
+	context = READ(u64, sk, INET_CONNECTION_SOCK_icsk_ulp_data);
+	msk = context ? READ(u64, context, MPTCP_SUBFLOW_CONTEXT_conn) : 0;
+	known = mptcp_owners.lookup(&msk);
+	if (!known)
+		return false;
+	*owner = *known;
+	return true;
+}
+/* The TCP socket that a socket of Multipath TCP began with: no descriptor leads to it. */
+static inline u64 first_subflow(u64 msk)
+{
+	return READ(u64, msk, MPTCP_SOCK_first);
+}
+#else
+#define mptcp_changes(msk, old_state, state) do { } while (0)
+#define first_subflow(msk) 0
+#define read_mptcp_owner(sk, owner) false
+#endif
+
+/* The process for which the running task connects or closes a socket. False where that is not known, or none. */
+static inline bool read_owner(u64 sk, struct owner *owner)
+{
+	if (in_kernel_thread())
+		return read_mptcp_owner(sk, owner);
 	read_owner_of(bpf_get_current_task(), owner);
+	return true;
+}
+
+/* Whether that process is traced. */
+static inline bool is_owned_by_ours(const struct owner *owner)
+{
+	return is_ours() || is_one_of_ours(owner->pid);
 }
 
 static inline void read_endpoints(u64 sk, struct endpoints *ends)
@@ -399,6 +522,8 @@ static inline void claim(u64 sk)
 
 	if (!waiting)
 		return;
+	if (SCOPE_PROCESS && in_kernel_thread())
+		return;	/* whether it is ours is not known, nor will be: user space counts it */
 	session = *waiting;
 	if (unclaimed.delete(&sk))
 		return;	/* user space took it, having waited long enough */
@@ -406,9 +531,9 @@ static inline void claim(u64 sk)
 		submit(&session, !SCOPE_PROCESS);
 		return;
 	}
-	read_owner(&session.owner);
-	session.owner_source = AT_CLOSE;
-	submit(&session, is_ours());
+	if (read_owner(sk, &session.owner))
+		session.owner_source = AT_CLOSE;
+	submit(&session, is_owned_by_ours(&session.owner));
 }
 
 /* Have a session wait for that. False where there is no room. */
@@ -478,13 +603,18 @@ static inline bool found_no_room(u64 sk)
 
 static inline void connect_begins(u64 sk)
 {
-	struct flow flow = { .role = CLIENT, .owner_source = AT_CONNECT, .ours = 1 };
+	struct flow flow = { .role = CLIENT, .ours = 1 };
 
-	if (!is_ours())
+	if (!is_ours() && !in_kernel_thread())
+		return;
+	if (read_owner(sk, &flow.owner))
+		flow.owner_source = AT_CONNECT;
+	else
+		flow.of_kernel = 1;
+	if (!is_owned_by_ours(&flow.owner))
 		return;
 	flow.started_at = bpf_ktime_get_ns();
 	flow.own = HIDE_OWN && is_agent();
-	read_owner(&flow.owner);
 	follow(sk, &flow);
 }
 
@@ -510,6 +640,20 @@ static inline u64 server_handshake(u64 sk, u64 since_socket)
 	return since_socket > since_syn_ack ? since_socket : since_syn_ack;	/* the former with fast open */
 }
 
+/*
+ * A client becomes established when its SYN is acknowledged. Where none was, TCP_REPAIR has set the state of a session
+ * that began in another socket, at either side: what that one did is not known.
+ */
+static inline void look_for_repair(u64 sk, struct flow *flow)
+{
+	if (flow->role != CLIENT || READ(u64, sk, TCP_SOCK_bytes_acked))
+		return;
+	flow->restored = flow->adopted = 1;
+	flow->role = 0;
+	flow->started_at = flow->established_at = 0;
+	flow->handshake = UNKNOWN_TIME;
+}
+
 static inline void established(u64 sk, struct flow *flow)
 {
 	struct endpoints ends = {};
@@ -520,6 +664,7 @@ static inline void established(u64 sk, struct flow *flow)
 	flow->handshake = flow->started_at ? flow->established_at - flow->started_at : UNKNOWN_TIME;
 	if (flow->role == SERVER)
 		flow->handshake = server_handshake(sk, flow->handshake);
+	look_for_repair(sk, flow);
 	if (flow->role == SERVER || flow->own) {
 		read_endpoints(sk, &ends);
 		if (!flow->own) {
@@ -539,11 +684,16 @@ static inline bool has_sent_fin(int state)
 }
 
 /* The running task closes it, or has it closed. */
-static inline void owned_by_closer(struct flow *flow)
+static inline void owned_by_closer(u64 sk, struct flow *flow)
 {
-	read_owner(&flow->owner);
+	if (flow->of_kernel)
+		return;
+	if (!read_owner(sk, &flow->owner)) {
+		flow->left_to_kernel = 1;
+		return;
+	}
 	flow->owner_source = AT_CLOSE;
-	flow->ours = is_ours();
+	flow->ours = is_owned_by_ours(&flow->owner);
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close(2) or shutdown(2), so the running task has the descriptor. */
@@ -554,7 +704,7 @@ static inline void fin_sent(u64 sk, struct flow *flow, u8 first)
 	if (!flow->first_fin)
 		flow->first_fin = first;
 	if (!flow->owner_source)
-		owned_by_closer(flow);
+		owned_by_closer(sk, flow);
 }
 
 static inline bool fin_acked(u64 sk, const struct flow *flow)
@@ -632,7 +782,7 @@ static inline void read_bytes(u64 sk, const struct flow *flow, struct session *s
 	bool fin_received = READ(u64, sk, SOCK_COMMON_skc_flags) & (1ULL << SOCK_DONE);
 	u64 acked = READ(u64, sk, TCP_SOCK_bytes_acked) - fin_acked(sk, flow);
 
-	if (flow->adopted)
+	if (flow->adopted && !flow->restored)
 		session->role = role_of_adopted(sk, acked, flow->sent_fin);
 	session->bytes_sent = acked - (session->role == CLIENT);
 	session->bytes_received = READ(u64, sk, TCP_SOCK_bytes_received) - fin_received;
@@ -645,13 +795,26 @@ static inline u64 cgroup_id(u64 cgroup)
 	return node ? READ(u64, node, KERNFS_NODE_id) : 0;
 }
 
+/* The cgroup (v2) of a socket. Before Linux 5.15 its place holds other things instead where one of two bits is set. */
+static inline u64 cgroup_of(u64 sk)
+{
+	u64 cgroup = 0;
+
+#if defined(SOCK_CGROUP_DATA_cgroup)
+	cgroup = READ(u64, sk, SOCK_sk_cgrp_data + SOCK_CGROUP_DATA_cgroup);
+#elif defined(SOCK_CGROUP_DATA_val)
+	cgroup = READ(u64, sk, SOCK_sk_cgrp_data + SOCK_CGROUP_DATA_val);
+	if (cgroup & 3)
+		return 0;
+#endif
+	return cgroup;
+}
+
 /* Where the socket lives, whoever runs now. */
 static inline void read_place(u64 sk, struct session *session)
 {
 	session->netns = netns(sk);
-#ifdef SOCK_CGROUP_DATA_cgroup
-	session->cgroup = cgroup_id(READ(u64, sk, SOCK_sk_cgrp_data + SOCK_CGROUP_DATA_cgroup));
-#endif
+	session->cgroup = cgroup_id(cgroup_of(sk));
 }
 
 static inline void read_health(u64 sk, struct session *session)
@@ -747,6 +910,7 @@ static inline void make_up(u64 sk, struct flow *flow, int state)
 	if (!flow->established && (opened || (flow->role == SERVER && READ(u64, sk, TCP_SOCK_bytes_received)))) {
 		flow->established = 1;
 		flow->handshake = UNKNOWN_TIME;
+		look_for_repair(sk, flow);
 		count(OPENED);
 		if (opened)
 			count(MISSED);
@@ -773,8 +937,8 @@ static inline void flow_ends(u64 sk, struct flow *flow, int state)
 	count(SEEN);
 	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
 	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(u32, sk, SOCK_sk_err)))
-		owned_by_closer(flow);
-	ended(sk, flow, !flow->sent_fin);
+		owned_by_closer(sk, flow);
+	ended(sk, flow, !flow->sent_fin || (SCOPE_PROCESS && flow->left_to_kernel));
 }
 
 static inline void end_without_flow(u64 sk, int state)
@@ -834,6 +998,8 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 	int old_state = ctx->args[1];
 	struct flow *flow;
 
+	if (READ(u16, sk, SOCK_sk_protocol) == IPPROTO_MPTCP)
+		mptcp_changes(sk, old_state, (int)ctx->args[2]);
 	if (READ(u16, sk, SOCK_sk_protocol) != IPPROTO_TCP)
 		return 0;
 
@@ -908,19 +1074,6 @@ RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 		count(MAP_FULL);
 	}
 	claim(sk);
-	return 0;
-}
-
-/* Since Linux 6.16 this comes before the task gives its memory, and with that its program, up. */
-RAW_TRACEPOINT_PROBE(sched_process_exit)
-{
-	u64 task = ctx->args[0];
-	u32 pid = READ(u32, task, TASK_STRUCT_tgid);
-	struct executable executable = {};
-
-	read_executable(task, &executable);
-	if (executable.name[0])
-		exiting.update(&pid, &executable);
 	return 0;
 }
 
@@ -1012,12 +1165,17 @@ BPF_ITER(task_file)
 	/* By the agent's process, which is known from now on, all processes are scanned */
 	if (!is_ours() || !task || !file || !is_one_of_ours(READ(u32, task, TASK_STRUCT_tgid)))
 		return 0;
+	keep_executable_of_scanned(task);
 	inode = READ(u64, file, FILE_f_inode);
 	if ((READ(u16, inode, INODE_i_mode) & S_IFMT) != S_IFSOCK)
 		return 0;
 	socket = READ(u64, file, FILE_private_data);
 	sk = socket ? READ(u64, socket, SOCKET_sk) : 0;
-	if (!sk || !is_inet(READ(u16, sk, SOCK_COMMON_skc_family)) || READ(u16, sk, SOCK_sk_protocol) != IPPROTO_TCP)
+	if (!sk || !is_inet(READ(u16, sk, SOCK_COMMON_skc_family)))
+		return 0;
+	if (READ(u16, sk, SOCK_sk_protocol) == IPPROTO_MPTCP)
+		sk = first_subflow(sk);
+	if (!sk || READ(u16, sk, SOCK_sk_protocol) != IPPROTO_TCP)
 		return 0;
 	flow = flows.lookup(&sk);
 	if (flow)

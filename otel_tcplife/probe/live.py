@@ -15,7 +15,7 @@ from otel_tcplife.probe import bpf
 from otel_tcplife.probe.attach import load
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
-from otel_tcplife.probe.clock import to_wall_time
+from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.counters import Counter, Counters
 from otel_tcplife.probe.program import program_text
 from otel_tcplife.probe.requirements import BTF_KERNEL, check_kernel, check_privileges
@@ -67,6 +67,7 @@ class LiveSource:
             raise CannotTrace(str(error), BTF_KERNEL) from error
         self._loaded = load(program, scope)
         self._ring_bytes, self._cpus = sizes.ring_bytes, cpus
+        self._clock = KernelClock()
         self._cgroups = Cgroups()
         self._wants_owner = filters.pid is not None
         self._scope = scope
@@ -171,13 +172,13 @@ class LiveSource:
     def _complete(self, batch: SessionBatch) -> SessionBatch:
         """Add what user space knows."""
         if len(batch):
-            to_wall_time(batch)
+            self._clock.to_wall_time(batch)
             self._cgroups.learn(batch)
         return batch
 
     def _sweep(self, patience: float) -> SessionBatch:
         try:
-            taken = take_unclaimed(self._attached.unclaimed, patience)
+            taken = take_unclaimed(self._attached.unclaimed, self._clock.now() - int(patience * 1e9))
         except PermissionError:  # an application may have given up its privileges since it began
             self._may_not_sweep = True
             return empty(0)

@@ -18,7 +18,7 @@ CGROUP_PATH_SIZE = 256
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 _MEMBER = re.compile(r"\b([A-Z]+(?:_[A-Z]+)*)_([a-z]\w*)\b")
-_OPTIONAL = re.compile(rf"^#ifdef {_MEMBER.pattern}$", re.MULTILINE)
+_CONDITION = re.compile(r"^#(?:el)?if.*$", re.MULTILINE)
 _SOCK_FLAGS = ("SOCK_DEAD", "SOCK_DONE")
 _NESTED = {
     "ends": ("local_address", "peer_address", "local_port", "peer_port"),
@@ -50,13 +50,16 @@ def program_text(
 
 
 def _offsets(source: str, btf: Btf) -> dict[str, str]:
-    """A macro for each member that the source names: TCP_SOCK_srtt_us is srtt_us of struct tcp_sock."""
+    """A macro for each member that the source names: TCP_SOCK_srtt_us is srtt_us of struct tcp_sock.
+
+    One that a condition of the preprocessor names may be missing.
+    """
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for struct, member in _MEMBER.findall(source):
         wanted[struct.lower()].add(member)
-    for struct, member in _OPTIONAL.findall(source):
+    for struct, member in _MEMBER.findall("\n".join(_CONDITION.findall(source))):
         if not btf.has(struct.lower(), member):
-            wanted[struct.lower()].remove(member)
+            wanted[struct.lower()].discard(member)
     offsets = btf.offsets(wanted)
     macros = {f"{struct.upper()}_{member}": str(offset) for (struct, member), offset in offsets.items()}
     return {**macros, **{flag: str(btf.enumerator("sock_flags", flag)) for flag in _SOCK_FLAGS}}

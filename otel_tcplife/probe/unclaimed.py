@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from otel_tcplife.probe import bpf
 from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 
-def take_unclaimed(map_fd: int, older_than: float) -> SessionBatch:
-    """Take out of the map the sessions that closed more than `older_than` seconds ago.
+def take_unclaimed(map_fd: int, closed_before: int) -> SessionBatch:
+    """Take out of the map the sessions that closed before this time, on the kernel's clock in ns.
 
     Each is taken either here or by the BPF program, whoever deletes it first. Raise OSError where bpf(2) is refused.
     """
-    closed_before = time.monotonic_ns() - int(older_than * 1e9)
     taken: list[SessionBatch] = []
     for key in list(bpf.keys(map_fd)):
         value = bpf.lookup(map_fd, key, SESSION.itemsize)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -205,7 +204,7 @@ def server_is_killed(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     assert session.client.tell("receive", "c", 1) == 0
     with session.ending():
         session.client.tell("close", "c")
-    return {"tcplife.close.reason": "peer_close"}, {"tcplife.close.reason": "local_close", **_EXECUTABLE_OF_THE_KILLED}
+    return {"tcplife.close.reason": "peer_close"}, {"tcplife.close.reason": "local_close"}
 
 
 PLAYS: tuple[Play, ...] = (
@@ -220,10 +219,6 @@ PLAYS: tuple[Play, ...] = (
 )
 
 _SERVER_UID = 65534
-
-# Before Linux 6.16, a process that exits has given up its executable before anything can be seen of that
-_KEEPS_EXECUTABLE = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 16)
-_EXECUTABLE_OF_THE_KILLED: dict[str, Any] = {} if _KEEPS_EXECUTABLE else {"process.executable.name": None}
 
 
 def play(family: Family, action: Play) -> list[End]:

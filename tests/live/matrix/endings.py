@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,6 @@ TIMEOUTS = ("vanish", "retransmission")
 MANNERS = ("close", *RESETS, *EXITS, *TIMEOUTS)
 """close(2); RST by linger; RST by unread data; exit and SIGKILL with the socket open; the network is cut, and
 TCP_USER_TIMEOUT or the count of retransmissions ends it."""
-
-KEEPS_EXECUTABLE = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 16)
-"""Before Linux 6.16, a process that exits has given up its program before anything can be seen of that."""
 
 ORDERS = ("first", "second", "half-closed", "simultaneous")
 
@@ -138,8 +134,6 @@ def _end(party: Party, manner: str, reason: str) -> None:
     party.reason = reason
     assert party.hand
     if manner in EXITS:
-        if party.role == "server" and not (party.shut_down or KEEPS_EXECUTABLE):
-            party.executable = None
         party.hand.leave() if manner == "exit" else party.hand.kill()
         return
     if manner == "linger":

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from tests.live.actor import Stopwatch
-from tests.live.matrix.endings import KEEPS_EXECUTABLE
 from tests.live.matrix.ends import End
 from tests.live.matrix.session import Session, in_session
 from tests.live.matrix.stage import Programme
@@ -264,8 +263,6 @@ def _close_shared_listener(session: Session) -> None:
 
 def _kill_listener(session: Session) -> None:
     session.server.process.kill()
-    if not KEEPS_EXECUTABLE:
-        session.server.executable = None
 
 
 def _listener_gone(go: Callable[[Session], None], session: Session) -> list[End]:

@@ -281,7 +281,7 @@ class _KeepAlive:
 def _worker_is_killed(nginx: Nginx) -> list[End]:
     client = _KeepAlive(nginx)
     os.kill(client.worker.pid, signal.SIGKILL)
-    ends = client.ended_by(client.worker.exiting(), "nginx worker killed")
+    ends = client.ended_by(client.worker, "nginx worker killed")
     eventually(lambda: len(set(children(nginx.server.pid)) - {client.worker.pid}) == WORKERS, "worker in its place")
     return ends
 

@@ -122,7 +122,7 @@ def _copy(openssh: Openssh, scenario: str, files: Sequence[str | Path], sender: 
     assert comm.startswith("sshd")
     assert parent == str(openssh.server.pid)
     assert (address, server_port) == ("127.0.0.1", str(openssh.port))
-    sshd = Process(int(pid), comm, os.path.basename(executable)).exiting()
+    sshd = Process(int(pid), comm, os.path.basename(executable))
     receiver = "client" if sender == "server" else "server"
     session = Session(
         scenario, ssh, sshd, int(client_port), openssh.port,
@@ -149,7 +149,7 @@ def _nobody(openssh: Openssh) -> list[End]:
         assert Process.of(unprivileged).uid != sshd.uid == 0
         client_port: int = client.getsockname()[1]
     session = Session(
-        "sshd left at once", Process.of(os.getpid()), sshd.exiting(), client_port, openssh.port,
+        "sshd left at once", Process.of(os.getpid()), sshd, client_port, openssh.port,
         by_client=len(greeting), by_server=len(answer), closes_first="client",
     )  # fmt: skip
     return session.ends()

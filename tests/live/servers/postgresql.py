@@ -87,7 +87,7 @@ class Psql:
     def ends(self, scenario: str, closes_first: Side | None, **more: Any) -> list[End]:
         """Both ends of its session: a backend leaves its closing to its own end."""
         session = Session(
-            scenario, self.client.process, self.backend.exiting(), self.port, self._postgresql.port,
+            scenario, self.client.process, self.backend, self.port, self._postgresql.port,
             closes_first=closes_first, **more,
         )  # fmt: skip
         return session.ends()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -20,9 +20,6 @@ _STOP_SECONDS = 20.0
 _CLIENT_SECONDS = 30.0
 
 NOBODY = 65534
-
-# Before Linux 6.16, a process that exits has given up its executable before anything can be seen of that
-_KEEPS_EXECUTABLE = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 16)
 
 # Nothing of the user's own: no proxies, no PG* variables, no translated messages
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
@@ -70,10 +67,6 @@ class Process:
         uids = (directory / "status").read_text().partition("\nUid:")[2].split(maxsplit=4)
         executable = os.path.basename(os.readlink(directory / "exe"))
         return cls(pid, (directory / "comm").read_text().rstrip("\n"), executable, int(uids[3]))
-
-    def exiting(self) -> Process:
-        """As it can be seen when its end, not a call of its own, closes its descriptors."""
-        return self if _KEEPS_EXECUTABLE else replace(self, executable=None)
 
 
 def children(pid: int) -> list[int]:

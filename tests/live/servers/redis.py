@@ -146,7 +146,7 @@ def _server_stops(redis: Redis, server: Server) -> list[End]:
         server.stop()
         cli.finish(1)
     session = Session(
-        "redis server stops", cli.process, redis.process.exiting(), _port(client), redis.port,
+        "redis server stops", cli.process, redis.process, _port(client), redis.port,
         by_client=_request(_WAIT), closes_first="server",
     )  # fmt: skip
     return session.ends()

@@ -1,0 +1,127 @@
+"""A kernel thread that closes a socket, or connects one, is never its owner."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.probe import live
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.session import OwnerSource, Role, SessionBatch, concatenated
+from tests.live.handed_to_kernel import IPPROTO_MPTCP, close_within_poll, close_within_unread_message
+
+WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
+    "asynchronous poll": close_within_poll,
+    "unread message": close_within_unread_message,
+}
+
+
+def _source(scope: Scope) -> LiveSource:
+    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_own=False)
+
+
+def _read_until_ended(source: LiveSource, port: int, ends: int) -> SessionBatch:
+    """What was reported of the sessions with this port, once so many of their ends have come."""
+    batches: list[SessionBatch] = []
+    while True:
+        batches.append(source.read())
+        found = concatenated(batches)
+        found = found[(found["local_port"] == port) | (found["peer_port"] == port)]
+        if len(found) >= ends:
+            return found
+        time.sleep(0.01)
+
+
+def _end_of_server(batch: SessionBatch) -> SessionBatch:
+    return batch[batch["role"] == Role.SERVER]
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset by the peer"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_kernel_thread_closes_has_no_owner(way: str, reset: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(_source(Scope.HOST)) as source:
+        port = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        end = WAYS[way](listener.accept()[0])
+        client.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, np.array([1, 0], np.int32).tobytes() if reset else b"\0" * 8
+        )
+        if not reset:
+            client.sendall(b"x")
+        client.close()
+        ends = _read_until_ended(source, port, 2)
+        end()
+        source.drain()
+        assert source.seen() == sum(source.outcomes().values())
+    [server] = _end_of_server(ends)
+    assert (server["pid"], server["comm"], server["owner_source"]) == (0, b"", 0)
+    [client_end] = ends[ends["role"] == Role.CLIENT]
+    assert client_end["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_of_a_process_that_is_traced_it_is_counted_as_unclaimed(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it was of this process is not known for sure, and a loss that is not counted must not be."""
+    monkeypatch.setattr(live, "_SWEEP_INTERVAL", 0.0)
+    monkeypatch.setattr(live, "UNCLAIMED_PATIENCE", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(_source(Scope.PROCESS)) as source:
+        client = socket.create_connection(listener.getsockname())
+        end = WAYS[way](listener.accept()[0])
+        client.sendall(b"x")
+        client.close()
+        while not source.outcomes()["unclaimed"]:
+            source.read()
+            time.sleep(0.01)
+        end()
+        source.drain()
+        assert source.outcomes()["unclaimed"] == 1
+        assert source.seen() == sum(source.outcomes().values())
+
+
+@pytest.fixture
+def mptcp_listener() -> socket.socket:
+    if not os.path.exists("/proc/sys/net/mptcp/enabled"):
+        pytest.skip("this kernel has no Multipath TCP")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("closes_first", ["client", "server"])
+def test_the_owner_of_an_mptcp_session_is_who_closed_its_socket(
+    mptcp_listener: socket.socket, closes_first: str, scope: Scope
+) -> None:
+    """A worker of the kernel closes the TCP connection that it runs over."""
+    with mptcp_listener as listener, closing(_source(scope)) as source:
+        port = listener.getsockname()[1]
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+        client.connect(("127.0.0.1", port))
+        server, _ = listener.accept()
+        client.sendall(b"x" * 10)
+        assert server.recv(10) == b"x" * 10
+        first, second = (client, server) if closes_first == "client" else (server, client)
+        first.close()
+        assert second.recv(1) == b""
+        second.close()
+        ends = _read_until_ended(source, port, 2)
+    assert set(ends["pid"].tolist()) == {os.getpid()}
+    assert _end_of_server(ends)["owner_source"].tolist() == [OwnerSource.CLOSE]
+
+
+def test_a_plain_client_of_an_mptcp_listener(mptcp_listener: socket.socket) -> None:
+    with mptcp_listener as listener, closing(_source(Scope.HOST)) as source:
+        port = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        listener.accept()[0].close()
+        client.close()
+        ends = _read_until_ended(source, port, 2)
+    assert set(ends["pid"].tolist()) == {os.getpid()}

@@ -1,0 +1,93 @@
+"""What the program does on kernels that are older than this one, as far as this one can show it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.probe import live
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.session import Role, SessionBatch, concatenated
+from tests.live.actor import Actor
+from tests.live.old_kernel import OlderBtf
+from tests.live.places import cgroup, move
+from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
+
+_CGROUP = {("sock_cgroup_data", "val"): ("sock_cgroup_data", "cgroup")}
+_GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
+
+
+def _source(monkeypatch: pytest.MonkeyPatch, older: OlderBtf, scope: Scope = Scope.HOST) -> LiveSource:
+    monkeypatch.setattr(live, "read_kernel_btf", lambda: older)
+    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_own=False)
+
+
+def _server_end(source: LiveSource, port: int) -> dict[str, Any]:
+    """The one end of a server with this port, by column."""
+    batches: list[SessionBatch] = []
+    while True:
+        batches.append(source.read())
+        found = concatenated(batches)
+        found = found[(found["local_port"] == port) & (found["role"] == Role.SERVER)]
+        if len(found):
+            [end] = found.tolist()
+            return dict(zip(found.dtype.names or (), end))
+        time.sleep(0.01)
+
+
+def test_the_cgroup_before_5_15(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies in what is called `val` there, which here is the same place."""
+    with cgroup("tcplife-test/old") as directory, Actor(CLIENT) as client, Actor(SERVER) as server:
+        move(server.pid, directory)
+        with closing(_source(monkeypatch, OlderBtf(renamed=_CGROUP))) as source:
+            session = Session(FAMILIES[0], client, server)
+            session.open()
+            client.tell("close", "c")
+            server.tell("receive", "s", 1)
+            server.tell("close", "s")
+            end = _server_end(source, session.server_port)
+        assert end["cgroup"] == directory.stat().st_ino
+
+
+@pytest.mark.parametrize("ends_by", ["leave", "kill"])
+@pytest.mark.parametrize("began", ["before tracing", "while tracing"])
+def test_the_executable_of_a_process_that_ends_before_6_16(
+    began: str, ends_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sockets are closed when its executable is no longer known there: it was kept from before."""
+    older = OlderBtf(without=[_GROUP_DEAD])
+    with ExitStack() as stack:
+        if began == "while tracing":
+            source = stack.enter_context(closing(_source(monkeypatch, older)))
+        client, server = stack.enter_context(Actor(CLIENT)), stack.enter_context(Actor(SERVER))
+        session = Session(FAMILIES[0], client, server)
+        if began == "before tracing":
+            source = stack.enter_context(closing(_source(monkeypatch, older)))
+        session.open()
+        getattr(server, ends_by)()
+        end = _server_end(source, session.server_port)
+    assert (end["pid"], end["executable"].decode()) == (server.pid, server.executable)
+
+
+def test_the_executable_of_a_fork_that_ends_before_6_16(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = OlderBtf(without=[_GROUP_DEAD])
+    with (
+        closing(_source(monkeypatch, older, Scope.PROCESS)) as source,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        client = socket.create_connection(listener.getsockname())
+        child = os.fork()
+        if not child:
+            listener.accept()
+            client.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        end = _server_end(source, listener.getsockname()[1])
+        client.close()
+    assert (end["pid"], end["executable"].decode()) == (child, os.path.basename(os.path.realpath("/proc/self/exe")))
