@@ -63,12 +63,14 @@ def test_the_executable_of_a_process_that_ends_before_6_16(
     """Its sockets are closed when its executable is no longer known there: it was kept from before."""
     older = OlderBtf(without=[_GROUP_DEAD])
     with ExitStack() as stack:
-        if began == "while tracing":
-            source = stack.enter_context(closing(_source(monkeypatch, older)))
+
+        def trace() -> LiveSource:
+            return stack.enter_context(closing(_source(monkeypatch, older)))
+
+        source = trace() if began == "while tracing" else None
         client, server = stack.enter_context(Actor(CLIENT)), stack.enter_context(Actor(SERVER))
         session = Session(FAMILIES[0], client, server)
-        if began == "before tracing":
-            source = stack.enter_context(closing(_source(monkeypatch, older)))
+        source = source or trace()
         session.open()
         getattr(server, ends_by)()
         end = _server_end(source, session.server_port)
