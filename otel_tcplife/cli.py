@@ -109,7 +109,7 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(settings, print) else CANNOT_TRACE
+        return STOPPED if check(options, settings, print) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()

@@ -15,10 +15,13 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from otel_tcplife.export.otlp_config import OtlpConfig
+from otel_tcplife.export.otlp_config import OtlpConfig, Signal
 from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line, reason
 
-_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+_METHODS: dict[Signal, str] = {
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 
 # OTLP specification, "OTLP/gRPC Response"; RESOURCE_EXHAUSTED besides, where the receiver says that it can recover.
 _RETRYABLE = frozenset(
@@ -42,7 +45,7 @@ _PREAMBLE = re.compile(r".*last error: ([A-Z_]+: \w+:\S+: )?", re.DOTALL)
 class GrpcTransport:
     """OTLP/gRPC, over one channel. Raises OSError where a certificate that was there has gone."""
 
-    def __init__(self, config: OtlpConfig, user_agent: str) -> None:
+    def __init__(self, config: OtlpConfig, user_agent: str, signal: Signal = "logs") -> None:
         options = [
             ("grpc.primary_user_agent", user_agent),
             ("grpc.max_reconnect_backoff_ms", _LONGEST_BACK_OFF_MS),
@@ -53,7 +56,7 @@ class GrpcTransport:
         else:
             self._channel = grpc.secure_channel(config.endpoint, channel_credentials(config), options, compression)
         # Bytes both ways: gRPC would write a traceback about an answer that cannot be decoded.
-        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHOD)
+        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHODS[signal])
         self._metadata = tuple(config.headers.items())
         self._peer = config.endpoint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from otel_tcplife.export.otlp_config import OtlpConfig
+from otel_tcplife.export.otlp_config import OtlpConfig, Signal
 from otel_tcplife.export.reply import Reply
 
 
@@ -20,8 +20,8 @@ class Transport(Protocol):
         ...
 
 
-def open_transport(config: OtlpConfig, user_agent: str) -> Transport:
-    """The transport of the configured protocol. It connects when something is sent.
+def open_transport(config: OtlpConfig, user_agent: str, signal: Signal = "logs") -> Transport:
+    """The transport of the configured protocol for requests of this signal. It connects when something is sent.
 
     Each protocol's library is imported only here: that of HTTP takes 10 MB, that of gRPC 16. Raises BadUsage for an
     endpoint that the library cannot take.
@@ -29,7 +29,7 @@ def open_transport(config: OtlpConfig, user_agent: str) -> Transport:
     if config.protocol == "grpc":
         from otel_tcplife.export.otlp_grpc import GrpcTransport
 
-        return GrpcTransport(config, user_agent)
+        return GrpcTransport(config, user_agent, signal)
     from otel_tcplife.export.otlp_http import HttpTransport
 
     return HttpTransport(config, user_agent)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe import bpf
-from otel_tcplife.probe.attach import load
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.counters import Counter, Counters
-from otel_tcplife.probe.program import program_text
-from otel_tcplife.probe.requirements import BTF_KERNEL, check_kernel, check_privileges
+from otel_tcplife.probe.diagnosis import remedy_of
+from otel_tcplife.probe.loader import load
+from otel_tcplife.probe.program import SCAN_TARGET, program_text
+from otel_tcplife.probe.requirements import btf_remedy, unmet
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.unclaimed import take_unclaimed
 from otel_tcplife.session import SessionBatch, concatenated, empty
@@ -55,17 +57,24 @@ class LiveSource:
         `hide_own` leaves out the connections of this process, those of an agent that exports what it finds.
         Raise CannotTrace, with the reason and the remedy, where that cannot be.
         """
-        for check in (check_kernel(), check_privileges()):
-            if not check.ok:
-                raise CannotTrace(check.found, check.remedy)
+        with _refusals_explained():
+            self._prepare(filters, sizes, interim, scope, hide_own=hide_own)
+            if begin:
+                self.take()
+                self.begin()
+
+    def _prepare(self, filters: Filters, sizes: Sizes, interim: float, scope: Scope, *, hide_own: bool) -> None:
+        """Load the program, and be about to read."""
+        for check in unmet():
+            raise CannotTrace(check.found, check.remedy)
         cpus = possible_cpus()
         try:
-            program = program_text(
-                read_kernel_btf(), filters, sizes, scope, interim=interim, hide_own=hide_own, cpus=cpus
-            )
+            btf = read_kernel_btf()
+            program = program_text(btf, filters, sizes, scope, interim=interim, hide_own=hide_own, cpus=cpus)
+            scan_target = btf.function_id(SCAN_TARGET)
         except BtfError as error:
-            raise CannotTrace(str(error), BTF_KERNEL) from error
-        self._loaded = load(program, scope)
+            raise CannotTrace(str(error), btf_remedy()) from error
+        self._loaded = load(program, scope, scan_target)
         self._ring_bytes, self._cpus = sizes.ring_bytes, cpus
         self._clock = KernelClock()
         self._cgroups = Cgroups()
@@ -86,20 +95,23 @@ class LiveSource:
         self.can_wait = False
         self.ended = False
         """Never, by itself."""
-        if begin:
-            self.take()
-            self.begin()
 
     def take(self) -> None:
-        """Own the program, which is closed from now on."""
-        self._attached = self._loaded.take()
+        """Own the program, which is closed from now on. Raise CannotTrace."""
+        with _refusals_explained():
+            self._attached = self._loaded.take()
 
     def begin(self) -> None:
-        """Follow the sessions of this process, or of the host, from now on. Quick, as take() is."""
-        bpf.run_iterator(self._attached.scan)
-        self._cgroups.map_fd = self._attached.cgroup_paths
-        self._ring = Ring(self._attached.ring, self._ring_bytes)
-        self._counters = Counters(self._attached.counters, self._cpus)
+        """Follow the sessions of this process, or of the host, from now on. Quick, as take() is. Raise CannotTrace."""
+        try:
+            with _refusals_explained():
+                bpf.run_iterator(self._attached.scan)
+                self._cgroups.map_fd = self._attached.cgroup_paths
+                self._ring = Ring(self._attached.ring, self._ring_bytes)
+                self._counters = Counters(self._attached.counters, self._cpus)
+        except BaseException:
+            self._attached.close()
+            raise
 
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
@@ -190,6 +202,16 @@ class LiveSource:
             return empty(0)
         self._ownerless += len(taken)
         return taken
+
+
+@contextmanager
+def _refusals_explained() -> Generator[None]:
+    """What the system refuses, such as more memory, as a CannotTrace with what mends it."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        problem = str(getattr(error, "strerror", None) or error or "out of memory")
+        raise CannotTrace(problem, remedy_of(problem)) from error
 
 
 def possible_cpus() -> int:

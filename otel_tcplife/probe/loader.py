@@ -1,55 +1,123 @@
-"""Compile, load and attach the BPF program, then hand its descriptors over: the only file that imports bcc.
-
-It runs as a short-lived program of its own, under an interpreter that has bcc (which may be another one than the
-agent's: distributions install bcc for theirs), so it imports nothing of this project. The program stays attached as
-long as the receiver keeps the link descriptors, and the receiver never has LLVM in its memory.
-
-    loader.py SOCKET_FD < {"text": the C program, "maps": [names], "scan": iterator}
-
-attaches all raw tracepoints of the program, then sends through the Unix socket one byte with
-the descriptors of the maps, in the order given, of the iterator's link, and of those of the tracepoints.
-Exit status: 0 handed over, 3 no bcc here, 1 anything else, with the reason on standard error.
-"""
+"""Get the BPF program into the kernel through the helper that has bcc, and own its descriptors."""
 
 from __future__ import annotations
 
-import importlib
+import errno
+import fcntl
 import json
 import os
 import socket
-import sys
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-NO_BCC = 3
+from otel_tcplife.errors import CannotTrace
+from otel_tcplife.options import Scope
+from otel_tcplife.probe.diagnosis import remedy_of
+from otel_tcplife.probe.host_collector import HOST_MAP
+from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.program import SCAN
+from otel_tcplife.probe.requirements import INSTALL_BCC
+
+_MAPS = ("ring", "counters", "unclaimed", "cgroup_paths")
+_HOST_MAPS = (*_MAPS, HOST_MAP)
+_MOST_LINKS = 16
 
 
-def main() -> int:
-    """Do all of the above."""
-    request = json.load(sys.stdin)
+@dataclass
+class Attached:
+    """The descriptors of a loaded program: it traces as long as the links are open."""
+
+    ring: int
+    counters: int
+    unclaimed: int
+    cgroup_paths: int
+    scan: int
+    """The link of the iterator over open sockets."""
+    host: int | None
+    """The map that tells others that the whole host is traced."""
+    links: list[int]
+
+    def detach(self) -> None:
+        """End tracing; the maps stay readable. Idempotent."""
+        while self.links:
+            os.close(self.links.pop())
+
+    def close(self) -> None:
+        """End tracing and give the maps up."""
+        self.detach()
+        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths, self.scan, self.host):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+@dataclass
+class Loaded:
+    """A program that traces, whose descriptors are under way."""
+
+    receiver: socket.socket
+    maps: Sequence[str]
+
+    def take(self) -> Attached:
+        """Receive the descriptors. Quick, so that it can be done with forks held off. Raise OSError if it cannot."""
+        with self.receiver:
+            descriptors = _receive(self.receiver, len(self.maps) + _MOST_LINKS)
+        (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
+            descriptors[: len(self.maps)],
+            descriptors[len(self.maps) :],
+        )
+        return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links)
+
+
+def load(program: str, scope: Scope, scan_target: int) -> Loaded:
+    """Compile, load and attach the program, whose iterator is of the kernel function with this BTF id.
+
+    Each Python that may have bcc is tried in turn. Raise CannotTrace with the reasons of all of them, and what mends
+    that, where none can do it.
+    """
+    maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
+    request = {"text": program, "maps": maps, "scan": SCAN, "scan_target": scan_target}
+    reasons: list[str] = []
+    for interpreter in bcc_interpreters():
+        ours, helpers = _pair()
+        with helpers:
+            try:
+                run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), [helpers.fileno()])
+                return Loaded(ours, maps)
+            except NoBcc:
+                ours.close()
+            except CannotTrace as error:
+                ours.close()
+                reasons.append(f"{error.problem} (with {interpreter})")
+            except BaseException:
+                ours.close()
+                raise
+    if not reasons:
+        raise CannotTrace("no Python with bcc found", INSTALL_BCC)
+    problem = "; ".join(reasons)
+    raise CannotTrace(f"the BPF program could not be loaded: {problem}", remedy_of(problem))
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two sockets that are connected, none with the number of a standard descriptor that is closed."""
+    ends = socket.socketpair()
     try:
-        bcc: Any = importlib.import_module("bcc")
-        compiler = bcc.BPF
-    except (ImportError, AttributeError) as error:  # PyPI's unrelated package of that name has no BPF
-        print(error, file=sys.stderr)
-        return NO_BCC
-    bpf = compiler(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
-    descriptors: list[int] = [bpf[name.encode()].map_fd for name in request["maps"]]
-    scan = bpf.load_func(request["scan"].encode(), compiler.TRACING)
-    descriptors.append(_checked(bcc.lib.bcc_iter_attach(scan.fd, None, 0), "bcc_iter_attach"))
-    # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
-    descriptors += bpf.raw_tracepoint_fds.values()
-    with socket.socket(fileno=int(sys.argv[1])) as receiver:
-        socket.send_fds(receiver, [b"!"], descriptors)
-    return 0
+        moved = [_above_standard_descriptors(end) for end in ends]
+    finally:
+        for end in ends:
+            end.close()
+    return moved[0], moved[1]
 
 
-def _checked(descriptor: int, what: str) -> int:
-    if descriptor < 0:
-        raise OSError(-descriptor, f"{what}: {os.strerror(-descriptor)}")
-    return descriptor
+def _above_standard_descriptors(end: socket.socket) -> socket.socket:
+    return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
-if __name__ == "__main__":
-    status = main()
-    sys.stderr.flush()
-    os._exit(status)  # tearing LLVM down takes time and changes nothing
+def _receive(receiver: socket.socket, most: int) -> list[int]:
+    """As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag."""
+    _, ancillary, flags, _ = receiver.recvmsg(1, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
+    descriptors = [int(each) for _, _, content in ancillary for each in memoryview(content).cast("i")]
+    if flags & socket.MSG_CTRUNC or not descriptors:  # there was no room for all of them
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return descriptors

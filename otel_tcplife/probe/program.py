@@ -15,6 +15,10 @@ from otel_tcplife.session import EXECUTABLE_SIZE, SESSION, offset_of
 CGROUP_PATH_SIZE = 256
 """Longer ones are cut; those of Kubernetes have up to 200 bytes."""
 
+SCAN = "bpf_iter__task_file"
+"""The function of the program that iterates over open files, and what it iterates in the kernel."""
+SCAN_TARGET = "bpf_iter_task_file"
+
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 _MEMBER = re.compile(r"\b([A-Z]+(?:_[A-Z]+)*)_([a-z]\w*)\b")

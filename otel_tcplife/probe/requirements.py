@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import subprocess
-import sys
+import platform
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_tcplife.errors import CannotTrace
 from otel_tcplife.probe.btf import KERNEL_BTF, BtfError, read_kernel_btf
+from otel_tcplife.probe.diagnosis import RUN_AS_ROOT, remedy_of
+from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 
 OLDEST_KERNEL = (5, 8)
 INSTALL_BCC = "install bcc for the distribution's Python (Debian, Ubuntu: apt install python3-bpfcc)"
-RUN_AS_ROOT = "run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
 BTF_KERNEL = "run a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+MOUNT_SYS = "mount it (mount -t sysfs sysfs /sys), or give the container the host's /sys"
+MOUNT_PROC = "mount it (mount -t proc proc /proc)"
 
+_MACHINES = ("x86_64", "aarch64")
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 
 
@@ -30,10 +35,19 @@ class Check:
 
 
 def check_kernel() -> Check:
-    """Linux 5.8 or newer, for ring buffers and CAP_BPF."""
-    release = os.uname().release
-    version = tuple(int(number) for number in release.split("-")[0].split(".")[:2])
-    return Check("kernel", version >= OLDEST_KERNEL, f"Linux {release}", "run Linux 5.8 or newer")
+    """Linux 5.8 or newer, for ring buffers and CAP_BPF; little-endian machines with 64 bits."""
+    release, machine = os.uname().release, platform.machine()
+    if machine not in _MACHINES:
+        return Check("kernel", False, f"Linux on {machine}", f"run it on {' or '.join(_MACHINES)}")
+    found = re.match(r"(\d+)\.(\d+)", release)
+    is_new = found is not None and (int(found[1]), int(found[2])) >= OLDEST_KERNEL
+    return Check("kernel", is_new, f"Linux {release}", "run Linux 5.8 or newer")
+
+
+def check_proc(path: Path = Path("/proc/self")) -> Check:
+    """The kernel's account of this process."""
+    found = path.is_dir()
+    return Check("proc", found, "/proc" if found else "/proc is not mounted", MOUNT_PROC)
 
 
 def check_btf(path: Path = KERNEL_BTF) -> Check:
@@ -41,13 +55,18 @@ def check_btf(path: Path = KERNEL_BTF) -> Check:
     try:
         read_kernel_btf(path)
     except BtfError as error:
-        return Check("BTF", False, str(error), BTF_KERNEL)
+        return Check("BTF", False, str(error), btf_remedy(path))
     return Check("BTF", True, str(path))
+
+
+def btf_remedy(path: Path = KERNEL_BTF) -> str:
+    """What mends BTF that is missing: where not even the kernel's directory is there, /sys is not mounted."""
+    return BTF_KERNEL if path.parents[1].is_dir() else MOUNT_SYS
 
 
 def check_privileges() -> Check:
     """The capabilities that loading a tracing program takes."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(errors="replace")
     effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
     held = {bit for bit in (_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF) if effective >> bit & 1}
     ok = _CAP_SYS_ADMIN in held or {_CAP_PERFMON, _CAP_BPF} <= held
@@ -56,23 +75,29 @@ def check_privileges() -> Check:
 
 def check_bcc() -> Check:
     """A Python that has bcc."""
+    problems: list[str] = []
     for python in bcc_interpreters():
-        asked = subprocess.run(
-            [python, "-Ic", "import bcc; bcc.BPF; print(bcc.__version__)"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if asked.returncode == 0:
-            return Check("bcc", True, f"{asked.stdout.strip()} in {python}")
+        try:
+            return Check("bcc", True, f"{run_helper(python, [], b'{}')} in {python}")
+        except NoBcc:
+            continue
+        except CannotTrace as error:
+            problems.append(f"{error.problem} (with {python})")
+    if problems:
+        problem = "; ".join(problems)
+        return Check("bcc", False, problem, remedy_of(problem) or "mend that installation of bcc")
     return Check("bcc", False, "no Python with bcc found", INSTALL_BCC)
 
 
-def bcc_interpreters() -> list[str]:
-    """The interpreters that may have bcc: this one if it has a module of that name, then the distribution's."""
-    here = [sys.executable] if importlib.util.find_spec("bcc") else []
-    distribution = "/usr/bin/python3"
-    return [*here, *([distribution] if os.access(distribution, os.X_OK) else [])]
+def unmet() -> Iterator[Check]:
+    """What is missing of what is checked in a moment, before anything is loaded."""
+    proc = check_proc()
+    for check in (check_kernel(), proc, *((check_privileges(),) if proc.ok else ())):
+        if not check.ok:
+            yield check
 
 
 def check_all() -> list[Check]:
-    """Every check, in the order in which a user would mend them."""
-    return [check_kernel(), check_btf(), check_bcc(), check_privileges()]
+    """Every check but the loading of the program itself, in the order in which a user would mend them."""
+    proc = check_proc()
+    return [check_kernel(), proc, check_btf(), *((check_bcc(), check_privileges()) if proc.ok else ())]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from otel_tcplife.replay.recording import open_recording
 from tests.collectors import Collector, otelcol
+from tests.live import seccomp_main
 from tests.live.agent import COMMAND, Agent
 from tests.live.traffic import Traffic
 from tests.received import ReceivedLog, read_otlp_json_lines
@@ -192,12 +194,22 @@ def test_the_table_ends_with_its_reader(traffic: Traffic, tmp_path: Path) -> Non
     assert "sessions ended" in said
 
 
+_BCC = "\"$(/usr/bin/python3 -Ic 'import bcc; print(bcc.__path__[0])')\""
 _HIDDEN = {
     "no BTF": ("mount -t tmpfs none /sys/kernel/btf", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"),
-    "no bcc": (
-        "mount -t tmpfs none \"$(/usr/bin/python3 -c 'import bcc; print(bcc.__path__[0])')\"",
-        "no Python with bcc",
-        "apt install python3-bpfcc",
+    "no /sys": ("umount -l /sys", "/sys/kernel/btf/vmlinux", "mount it (mount -t sysfs sysfs /sys)"),
+    "no /proc": ("umount -l /proc", "/proc is not mounted", "mount it (mount -t proc proc /proc)"),
+    "no bcc": (f"mount -t tmpfs none {_BCC}", "no Python with bcc", "apt install python3-bpfcc"),
+    "a broken bcc": (
+        "mkdir bcc && echo \"raise AttributeError('libbcc.so.0: undefined symbol: made_up')\" > bcc/__init__.py && "
+        f"mount --bind bcc {_BCC}",
+        "undefined symbol: made_up",
+        "with /usr/bin/python3",
+    ),
+    "a broken Python": (
+        "echo broken > broken && chmod +x broken && mount --bind broken $(readlink -f /usr/bin/python3)",
+        "Exec format error",
+        "with /usr/bin/python3",
     ),
 }
 
@@ -208,6 +220,29 @@ def test_what_is_missing_is_one_line_with_the_remedy(missing: str, arguments: li
     hide, problem, remedy = _HIDDEN[missing]
     shell = f'{hide} && exec "$0" "$@"'
     _fails(["unshare", "--mount", "sh", "-c", shell, COMMAND, *arguments], problem, remedy, tmp_path)
+
+
+_REFUSED = {
+    "a user namespace": (["unshare", "--user", "--map-root-user"], "Operation not permitted", "outside of the user"),
+    "a seccomp filter": (
+        [sys.executable, seccomp_main.__file__],
+        "Operation not permitted",
+        "seccomp filter let bpf(2)",
+    ),
+    "8 open files": (["prlimit", "--nofile=8"], "Too many open files", "ulimit -n"),
+    "12 open files": (["prlimit", "--nofile=12"], "Too many open files", "ulimit -n"),
+    "18 open files": (["prlimit", "--nofile=18"], "Too many open files", "ulimit -n"),
+    "22 open files": (["prlimit", "--nofile=22"], "Too many open files", "ulimit -n"),
+    "files of no size": (["prlimit", "--fsize=0"], "File too large", "ulimit -f"),
+}
+
+
+@pytest.mark.parametrize("refusal", _REFUSED)
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_what_is_refused_is_one_line_with_the_remedy(refusal: str, arguments: list[str], tmp_path: Path) -> None:
+    """Only loading the program tells it, so that --check does that, too."""
+    run, problem, remedy = _REFUSED[refusal]
+    _fails([*run, COMMAND, *arguments], problem, remedy, tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
@@ -240,7 +275,7 @@ def test_check_says_that_all_is_there(tmp_path: Path) -> None:
     done = subprocess.run([COMMAND, "--check"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0
     names = [line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("ok")]
-    assert names == ["kernel", "BTF", "bcc", "privileges", "collector"]
+    assert names == ["kernel", "proc", "BTF", "bcc", "privileges", "program", "collector", "collector"]
 
 
 def test_check_says_that_the_collector_is_away(tmp_path: Path) -> None:
@@ -249,6 +284,6 @@ def test_check_says_that_the_collector_is_away(tmp_path: Path) -> None:
         [COMMAND, "--check"], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
     )
     assert done.returncode == 1
-    [missing] = [line for line in done.stdout.splitlines() if line.startswith("missing")]
-    assert "collector: http://127.0.0.1:9/v1/logs" in missing
-    assert "start the collector" in missing
+    missing = [line for line in done.stdout.splitlines() if line.startswith("missing")]
+    assert [line.split()[2] for line in missing] == ["http://127.0.0.1:9/v1/logs:", "http://127.0.0.1:9/v1/metrics:"]
+    assert all("start the collector" in line for line in missing)

@@ -1,0 +1,124 @@
+"""The Pythons that may have bcc, and how the helper is run under one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from otel_tcplife import forks
+from otel_tcplife.errors import CannotTrace
+from otel_tcplife.probe import bcc_helper
+from otel_tcplife.probe.program import bpf_directory
+
+HELPER_MARK = "OTEL_TCPLIFE_BCC_HELPER"
+"""Set in the environment of the helper: where every Python of the host is instrumented, by a .pth file, the helper's is
+too, and must not trace in turn."""
+
+_DISTRIBUTION = "/usr/bin/python3"
+_PATIENCE = 60.0
+"""Seconds: no application waits for ever to be traced."""
+_PYTHON = re.compile(r"python[0-9.]*")
+
+
+class NoBcc(Exception):
+    """This Python has no bcc."""
+
+
+def in_helper(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the helper, or one that it started."""
+    return HELPER_MARK in environ
+
+
+def bcc_interpreters() -> list[str]:
+    """The interpreters that may have bcc: this one if it has a module of that name, then the distribution's."""
+    here = _this_interpreter() if _has_module("bcc") else None
+    found = [here] if here else []
+    if os.path.exists(_DISTRIBUTION) and not (here and os.path.realpath(here) == os.path.realpath(_DISTRIBUTION)):
+        found.append(_DISTRIBUTION)
+    return found
+
+
+def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descriptors: Sequence[int] = ()) -> str:
+    """Run the helper with these descriptors; return what it prints.
+
+    Raise NoBcc where the interpreter has no bcc, CannotTrace with the reason where it cannot be run or fails.
+    """
+    if in_helper():
+        raise CannotTrace("this is the helper that loads the BPF program", "it traces nothing itself")
+    try:
+        # Files, not pipes: a child that the application forks meanwhile would keep those open
+        with _memory() as told, _memory() as printed, _memory() as said:
+            told.write(request)
+            told.seek(0)
+            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, told, printed, said)
+            said.seek(0)
+            printed.seek(0)
+            if status == bcc_helper.NO_BCC:
+                raise NoBcc
+            if status:
+                raise CannotTrace(_reason(status, said.read().decode(errors="replace")))
+            return printed.read().decode(errors="replace").strip()
+    except subprocess.TimeoutExpired:
+        raise CannotTrace(f"it was not done within {_PATIENCE:.0f} s") from None
+    except OSError as error:
+        raise CannotTrace(error.strerror or str(error)) from None
+
+
+def _this_interpreter() -> str | None:
+    """This Python as a program: where it is embedded in another one, such as uWSGI, sys.executable is that one."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    beside = (os.path.join(prefix, "bin", version) for prefix in (sys.prefix, sys.base_prefix))
+    for path in (sys.executable, *beside):
+        if path and _PYTHON.fullmatch(os.path.basename(path)) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # an importer of the application's, or a module without a spec
+        return False
+
+
+def _memory() -> IO[bytes]:
+    """A file that needs no file system that can be written to, where the kernel has such."""
+    try:
+        return open(os.memfd_create("otel-tcplife"), "w+b")
+    except OSError:
+        return tempfile.TemporaryFile()
+
+
+def _run(
+    command: Sequence[str], descriptors: Sequence[int], told: IO[bytes], printed: IO[bytes], said: IO[bytes]
+) -> int:
+    environ = {
+        **os.environ,
+        "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim"),
+        HELPER_MARK: "1",
+        "OTEL_SDK_DISABLED": "true",  # no agent at all is wanted there
+    }
+    with forks.held_off():  # Popen waits for the end of a pipe
+        process = subprocess.Popen(command, stdin=told, stdout=printed, stderr=said, env=environ, pass_fds=descriptors)
+    try:
+        return process.wait(_PATIENCE)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _reason(status: int, errors: str) -> str:
+    """The line of the helper's errors that tells most: the compiler's or the kernel's first, else the last one."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or line.startswith("bpf: ") or "bpf: loading" in line]
+    if telling or lines:
+        return (telling or lines[-1:])[0]
+    return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with {status}"
