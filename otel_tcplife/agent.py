@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from otel_tcplife.ledger import Ledger
+from otel_tcplife.losses import LossWatch
+from otel_tcplife.say import Say, Trouble
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.source import Source
 from otel_tcplife.worker import Stop, Worker
@@ -31,24 +33,52 @@ class Consumers:
     """What exports by itself what the others have given it, and a last time when these are done."""
 
 
-def run(source: Source, consumers: Consumers, stop: Stop) -> None:
-    """Feed the consumers until the source has ended or a stop is asked, then drain all."""
+def run(source: Source, consumers: Consumers, stop: Stop, ledger: Ledger, say: Say) -> None:
+    """Feed the consumers until the source has ended or a stop is asked, then drain all.
+
+    What the source raises ends it, but all that was read is drained before it goes on from here.
+    """
+    try:
+        _read(source, consumers, stop, LossWatch(source.outcomes, ledger, say))
+    finally:
+        stop.ask()
+        try:
+            _feed(source.drain(), consumers)
+        finally:
+            for finishing in (*consumers.workers, *consumers.exporting):
+                finishing.finish()
+
+
+def _read(source: Source, consumers: Consumers, stop: Stop, losses: LossWatch) -> None:
     while not stop.asked and not source.ended:
         if source.can_wait and not all(worker.has_room for worker in consumers.workers):
             stop.wait(0.01)
             continue
         batch = source.read()
         _feed(batch, consumers)
+        losses.look()
         if source.pause:
             stop.wait(source.pause)
     if source.ended and not stop.asked:
         _wait_until_idle(consumers.workers, stop)
-    stop.ask()
-    _feed(source.drain(), consumers)
-    for worker in consumers.workers:
-        worker.finish()
-    for exporting in consumers.exporting:
-        exporting.finish()
+
+
+class Guarded:
+    """Something that is called with each batch, and whose exceptions end nothing."""
+
+    def __init__(self, consume: Callable[[SessionBatch], None], say: Say, what: str) -> None:
+        """`what` is what it does, as in "cannot <what>"."""
+        self._consume = consume
+        self._trouble = Trouble(say, what)
+
+    def __call__(self, batch: SessionBatch) -> None:
+        """Call it."""
+        try:
+            self._consume(batch)
+        except Exception as error:  # noqa: BLE001
+            self._trouble.began(f"{type(error).__name__}: {error}", f"{len(batch)} sessions are not")
+        else:
+            self._trouble.over()
 
 
 def _feed(batch: SessionBatch, consumers: Consumers) -> None:

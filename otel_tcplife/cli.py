@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from otel_tcplife.agent import balance, run
 from otel_tcplife.destinations import destinations
@@ -17,10 +19,15 @@ from otel_tcplife.options import Filters, Options, Scope, read_options
 from otel_tcplife.say import Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
+from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.table import Table, TableOptions
+from otel_tcplife.terminal import give_up_output, has_terminal, open_standard_streams
 from otel_tcplife.version import __version__
 from otel_tcplife.wiring import describe, read_settings, wire
 from otel_tcplife.worker import Stop, Worker
+
+if TYPE_CHECKING:
+    from otel_tcplife.export.otlp_file import OtlpFiles
 
 STOPPED, CANNOT_TRACE, BAD_USAGE = 0, 1, 2
 """Exit codes."""
@@ -51,14 +58,24 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    open_standard_streams()
     try:
-        return _command(_parser().parse_args(arguments))
+        code = _command(_parser().parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife --check | head -1`
+        give_up_output()
+        return STOPPED
     except BadUsage as error:
         say(str(error))
         return BAD_USAGE
     except CannotTrace as error:
         say(f"cannot trace: {error}")
         return CANNOT_TRACE
+    except Exception as error:  # noqa: BLE001 a library's, for which nobody was prepared: one line for the user, too
+        problem = f"{type(error).__name__}: {error}"
+        say(f"cannot trace: {problem}; {remedy_of(problem) or 'please report this'}")
+        return CANNOT_TRACE
+    return code
 
 
 def say(line: str) -> None:
@@ -113,25 +130,52 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.ask())
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: stop.ask())
         files = None
         if chosen.directory:
             from otel_tcplife.export.otlp_file import OtlpFiles
 
             files = OtlpFiles(chosen.directory, settings.encoder, ledger, say)
+        _heed_hangups(stop, files)
         consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
         say(f"{'replaying' if arguments.replay else 'tracing'}; {describe(settings, chosen)}")
         if not arguments.no_table:
             consumers.workers.append(_table(arguments, shown, stop))
-        run(source, consumers, stop)
+        run(source, consumers, stop, ledger, say)
         for line in balance(source, ledger):
             say(line)
     finally:
         source.close()
     return STOPPED
+
+
+def _heed_hangups(stop: Stop, files: OtlpFiles | None) -> None:
+    """At SIGHUP, stop where a terminal controls the command, which has then gone; else open files anew.
+
+    The latter is what those expect who rotate the files of services. With nohup(1) it stays ignored.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+
+    def stop_tracing(_number: int, _frame: FrameType | None) -> None:
+        stop.ask()
+        _say_within_handler("the terminal has gone; stopping")
+
+    def reopen(_number: int, _frame: FrameType | None) -> None:
+        if files:
+            files.reopen()
+        _say_within_handler("SIGHUP: files are opened anew" if files else "SIGHUP: there is no file to open anew")
+
+    signal.signal(signal.SIGHUP, stop_tracing if has_terminal() else reopen)
+
+
+def _say_within_handler(line: str) -> None:
+    """As say(), which may be what the signal interrupts."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"otel-tcplife: {line}\n".encode())
 
 
 def _replayed(recording: str) -> Source:
@@ -173,6 +217,7 @@ def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
         try:
             print(text, end="", flush=True)
         except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
+            give_up_output()
             stop.ask()
         except OSError as error:
             trouble.began(error.strerror or str(error), "the export goes on")
@@ -186,4 +231,4 @@ def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
         shown.count("table", Outcome.EXPORTED, len(batch))
 
     table.header()
-    return Worker("table", show, shown, stop, most=4096, linger=0)
+    return Worker("table", show, shown, stop, say, most=4096, linger=0)

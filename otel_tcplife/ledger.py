@@ -44,6 +44,15 @@ class Ledger:
             if unsent:
                 self._counts[consumer, Outcome.UNSENT] += unsent
 
+    def handled(self, consumer: str) -> int:
+        """Records that a consumer has booked itself: all but those that found no room to wait in."""
+        with self._lock:
+            return sum(
+                count
+                for (name, outcome), count in self._counts.items()
+                if name == consumer and outcome is not Outcome.DROPPED
+            )
+
     def totals(self) -> dict[tuple[str, Outcome], int]:
         """Records so far, by consumer and outcome."""
         with self._lock:

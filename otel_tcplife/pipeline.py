@@ -58,7 +58,14 @@ class Pipeline:
         self._source.begin()
         self._metrics.observe(counters(self._source.outcomes, self._source.active, self._ledger))
         worker = Worker(
-            PROVIDERS, self._hand_over, self._ledger, self._stop, most=_AT_ONCE, linger=_LINGER, capacity=QUEUE_RECORDS
+            PROVIDERS,
+            self._hand_over,
+            self._ledger,
+            self._stop,
+            self._say,
+            most=_AT_ONCE,
+            linger=_LINGER,
+            capacity=QUEUE_RECORDS,
         )
         self._consumers = Consumers(workers=[worker])
         self._reader = threading.Thread(target=self._read, name="tcplife-reader", daemon=True)
@@ -86,6 +93,6 @@ class Pipeline:
 
     def _read(self) -> None:
         try:
-            run(self._source, self._consumers, self._stop)
+            run(self._source, self._consumers, self._stop, self._ledger, self._say)
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
             self._say(f"tracing has ended: {type(error).__name__}: {error}")

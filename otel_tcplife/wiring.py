@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.agent import Consumers
+from otel_tcplife.agent import Consumers, Guarded
 from otel_tcplife.counts import counters
 from otel_tcplife.destinations import Destinations
 from otel_tcplife.export.aggregator import Aggregator
@@ -99,11 +99,11 @@ def wire(
     totals = counters(source.outcomes, source.active, ledger)
 
     def logs(name: str, consume: Consume, most: int) -> None:
-        consumers.workers.append(Worker(name, consume, ledger, stop, most=most, linger=LINGER))
+        consumers.workers.append(Worker(name, consume, ledger, stop, say, most=most, linger=LINGER))
 
     def metrics(export: Export, target: str, give_up: Callable[[], None]) -> None:
         aggregator = Aggregator(settings.resource, settings.preference, totals)
-        consumers.inline.append(aggregator.add)
+        consumers.inline.append(Guarded(aggregator.add, say, f"count sessions in the metrics for {target}"))
         consumers.exporting.append(
             MetricExport(aggregator.collect, export, settings.interval, stop, say, target=target, give_up=give_up)
         )
@@ -123,13 +123,15 @@ def wire(
 
         observed = provider_metrics(None)
         observed.observe(totals)
-        consumers.inline.append(observed)
+        consumers.inline.append(Guarded(observed, say, f"count sessions in the metrics for {PROVIDERS}"))
         logs(PROVIDERS, provider_logs(None, ledger, say), _RECORDS_AT_ONCE)
     for exporter in settings.other_logs:
         logs(exporter.name, exporter.consumer(ledger, say), _RECORDS_AT_ONCE)
         consumers.exporting.append(exporter.finishing(stop))
     for exporter in settings.other_metrics:
-        consumers.inline.append(exporter.consumer(totals))
+        consumers.inline.append(
+            Guarded(exporter.consumer(totals), say, f"count sessions in the metrics for {exporter.name}")
+        )
         consumers.exporting.append(exporter.finishing(stop))
     return consumers
 

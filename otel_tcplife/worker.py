@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.say import Say, Trouble
 from otel_tcplife.session import SessionBatch, concatenated
 
 QUEUE_RECORDS = 65536
@@ -61,7 +62,8 @@ class Worker:
     """Feeds batches of up to `most` sessions to `consume`, `linger` seconds after the first of them at the latest.
 
     Sessions that find the queue full are dropped, and counted. `consume` books what becomes of those that it gets; what
-    it has not booked in the end is unsent.
+    it has not booked in the end is unsent. Where it raises an exception, the rest of its batch is rejected, and the
+    next batch is fed: a thread that ended here would have all others wait for it, or lose all that is to come.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Worker:
         consume: Consume,
         ledger: Ledger,
         stop: Stop,
+        say: Say,
         *,
         most: int,
         linger: float,
@@ -79,6 +82,7 @@ class Worker:
         self._consume = consume
         self._ledger = ledger
         self._stop = stop
+        self._trouble = Trouble(say, f"handle sessions for {name}")
         self._most = most
         self._linger = linger
         self._capacity = capacity
@@ -124,7 +128,14 @@ class Worker:
 
     def _run(self) -> None:
         while len(batch := self._next()):
-            self._consume(batch)
+            handled = self._ledger.handled(self.name)
+            try:
+                self._consume(batch)
+                self._trouble.over()
+            except Exception as error:  # noqa: BLE001
+                rest = len(batch) - (self._ledger.handled(self.name) - handled)
+                self._trouble.began(f"{type(error).__name__}: {error}", f"{rest} rejected")
+                self._ledger.count(self.name, Outcome.REJECTED, rest)
             self._in_hand = 0
 
     def _next(self) -> SessionBatch:

@@ -74,7 +74,10 @@ class MetricExport:
         self._once()
 
     def _once(self) -> None:
-        failure = self._export(self._collect())
+        try:
+            failure = self._export(self._collect())
+        except Exception as error:  # noqa: BLE001 the next time it may do, and the thread must live to try that
+            failure = f"{type(error).__name__}: {error}"
         if failure:
             last = self._final.is_set()
             self._trouble.began(failure, "the last metrics are lost" if last else "trying again at each interval")
