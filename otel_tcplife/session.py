@@ -21,6 +21,12 @@ UNKNOWN = 0xFFFF_FFFF
 UNKNOWN_TIME = 0xFFFF_FFFF_FFFF_FFFF
 """In the columns duration and handshake: not known."""
 
+UNKNOWN_BYTES = 0xFFFF_FFFF_FFFF_FFFF
+"""In the columns bytes_sent and bytes_received: not known, as is all that is above LARGEST_INTEGER."""
+
+LARGEST_INTEGER = (1 << 63) - 1
+"""OTLP's integers are signed (opentelemetry/proto/common/v1/common.proto): it cannot say a larger number."""
+
 
 class Event(IntEnum):
     """How a socket's life ended."""
@@ -72,7 +78,7 @@ SESSION = np.dtype(
         ("duration", np.uint64),
         # ns from the first SYN (client) or its SYN-ACK (server) to ESTABLISHED, or to the failure of the connect
         ("handshake", np.uint64),
-        # payload bytes, acknowledged by the peer and received from it
+        # payload bytes, acknowledged by the peer and received from it; see UNKNOWN_BYTES
         ("bytes_sent", np.uint64),
         ("bytes_received", np.uint64),
         # id of the socket's cgroup (v2), 0 where unknown
@@ -138,4 +144,6 @@ def empty(count: int) -> SessionBatch:
         batch[column] = UNKNOWN
     for column in ("duration", "handshake"):
         batch[column] = UNKNOWN_TIME
+    for column in ("bytes_sent", "bytes_received"):
+        batch[column] = UNKNOWN_BYTES
     return batch

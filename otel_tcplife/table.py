@@ -9,8 +9,9 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
 
 import numpy as np
+import numpy.typing as npt
 
-from otel_tcplife.session import UNKNOWN_TIME, Event, SessionBatch
+from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN_TIME, Event, SessionBatch
 
 _NARROW = "%-5s %-10.10s %s%-15s %-5s %-15s %-5s %5s %5s %s"
 _WIDE = "%-5s %-16.16s %-2s %-26s %-5s %-26s %-5s %6s %6s %s"
@@ -35,7 +36,7 @@ class Table:
     - TIME is the local time of the close, not of the printing; TIME(s) counts from the first session's close.
     - TX_KB and RX_KB count payload; tcplife's also have the SYN and the FIN, a byte each, before they are rounded down.
     - An IPv4-mapped IPv6 address is shown as the IPv4 address that it is, with 4 under IP.
-    - What is unknown is `-` under TIME, TIME(s) and MS, 0 under PID and empty under COMM.
+    - What is unknown is `-` under TIME, TIME(s) and MS, 0 under PID, TX_KB and RX_KB, and empty under COMM.
     - A character of COMM that cannot be printed, such as a newline or an escape, is shown as U+FFFD, as tcplife shows
       bytes that are not UTF-8: a process chooses its comm, and must not write to the terminal or forge a line of CSV.
 
@@ -73,8 +74,8 @@ class Table:
             batch["local_port"].tolist(),
             map(_address, _packed(batch, "peer_address"), versions),
             batch["peer_port"].tolist(),
-            (batch["bytes_sent"] // np.uint64(1024)).tolist(),
-            (batch["bytes_received"] // np.uint64(1024)).tolist(),
+            _kilobytes(batch["bytes_sent"]),
+            _kilobytes(batch["bytes_received"]),
             _milliseconds(batch),
         ]
         if self._options.timestamp:
@@ -124,6 +125,10 @@ def _packed(batch: SessionBatch, column: str) -> list[bytes]:
 @lru_cache(maxsize=4096)
 def _address(packed: bytes, version: int) -> str:
     return inet_ntop(AF_INET, packed[12:]) if version == 4 else inet_ntop(AF_INET6, packed)
+
+
+def _kilobytes(sizes: npt.NDArray[np.uint64]) -> list[int]:
+    return np.where(sizes <= LARGEST_INTEGER, sizes // np.uint64(1024), 0).tolist()
 
 
 def _milliseconds(batch: SessionBatch) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from otel_tcplife.session import SESSION, CloseReason, Event, OwnerSource, Role, SessionBatch
+from otel_tcplife.session import SESSION, UNKNOWN_BYTES, CloseReason, Event, OwnerSource, Role, SessionBatch
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -19,8 +19,9 @@ def _whole(bits: int) -> st.SearchStrategy[int]:
     return st.one_of(st.sampled_from([0, 1, 127, 128, most - 1, most]), st.integers(0, most))
 
 
-# What the kernel can count: OTLP's integers are signed
+# What the kernel's clocks can say
 _count = st.one_of(st.sampled_from([0, 1, 127, 128, (1 << 63) - 1]), st.integers(0, (1 << 63) - 1))
+_bytes = st.one_of(_count, st.sampled_from([1 << 63, UNKNOWN_BYTES]), _whole(64))
 _name = st.one_of(st.sampled_from([b"", b"curl", b"caf\xc3\xa9", b"\xff\xfe\x80", b"a\nb,c", b"\x00x"]), st.binary())
 _ipv4 = st.ip_addresses(v=4).map(lambda address: _MAPPED + _packed(address))
 _ipv6 = st.ip_addresses(v=6).map(lambda address: _packed(address))
@@ -39,8 +40,8 @@ def _session(draw: st.DrawFn) -> tuple[Any, ...]:
         "observed_at": draw(st.integers(1, (1 << 63) - 1)),
         "duration": draw(_whole(64)),
         "handshake": draw(_whole(64)),
-        "bytes_sent": draw(_count),
-        "bytes_received": draw(_count),
+        "bytes_sent": draw(_bytes),
+        "bytes_received": draw(_bytes),
         "local_address": np.frombuffer(draw(address), np.uint8),
         "peer_address": np.frombuffer(draw(address), np.uint8),
         "error": draw(st.sampled_from([0, 1, 104, 110, 111, 133, 4094, 4095])),

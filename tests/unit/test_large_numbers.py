@@ -1,23 +1,30 @@
-"""Bytes that float64 would round, or 32 bits cut, are exact on each way out."""
+"""Bytes that float64 would round, or 32 bits cut, are exact on each way out; what OTLP cannot hold is absent."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import (
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    MetricsData,
+)
 from opentelemetry.sdk.resources import Resource
 
+from otel_tcplife.counts import counters
 from otel_tcplife.export.aggregator import Aggregator
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.export.preference import Preference
 from otel_tcplife.export.providers import ProviderMetrics, log_records
 from otel_tcplife.ledger import Ledger
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.session import UNKNOWN_BYTES, SessionBatch
 from otel_tcplife.table import Table, TableOptions
 from tests.received import read_otlp_json_lines
 from tests.unit.sessions import sessions
@@ -70,13 +77,16 @@ def test_in_the_table(large: SessionBatch) -> None:
     assert [(int(row[-3]), int(row[-2])) for row in rows] == [(s // 1024, r // 1024) for s, r in zip(_SENT, _RECEIVED)]
 
 
-def _io(data: MetricsData | None) -> dict[str, HistogramDataPoint]:
+Point = TypeVar("Point", bound=HistogramDataPoint | ExponentialHistogramDataPoint)
+
+
+def _io(data: MetricsData | None, kind: type[Point]) -> dict[str, Point]:
     """The points of tcplife.session.io by direction."""
     assert data
     [metric] = [
         metric for metric in data.resource_metrics[0].scope_metrics[0].metrics if metric.name == "tcplife.session.io"
     ]
-    points = [point for point in metric.data.data_points if isinstance(point, HistogramDataPoint)]
+    points = [point for point in metric.data.data_points if isinstance(point, kind)]
     return {str((point.attributes or {})["network.io.direction"]): point for point in points}
 
 
@@ -93,17 +103,97 @@ def test_in_histograms(large: SessionBatch) -> None:
     aggregator = Aggregator(Resource({}), Preference(), {})
     for end in range(1, len(large) + 1):
         aggregator.add(large[end - 1 : end])
-        _has(_io(aggregator.collect()), _SENT[:end], _RECEIVED[:end])
+        _has(_io(aggregator.collect(), HistogramDataPoint), _SENT[:end], _RECEIVED[:end])
 
 
 def test_in_histograms_of_a_meter_provider(large: SessionBatch) -> None:
     reader = InMemoryMetricReader()
     ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))(large)
-    _has(_io(reader.get_metrics_data()), _SENT, _RECEIVED)
+    _has(_io(reader.get_metrics_data(), HistogramDataPoint), _SENT, _RECEIVED)
 
 
 def test_the_sum_of_sessions_that_are_counted_together(large: SessionBatch) -> None:
     """It can need more than 64 bits."""
     aggregator = Aggregator(Resource({}), Preference(), {})
     aggregator.add(np.concatenate([large] * 50))
-    _has(_io(aggregator.collect()), _SENT * 50, _RECEIVED * 50)
+    _has(_io(aggregator.collect(), HistogramDataPoint), _SENT * 50, _RECEIVED * 50)
+
+
+# What OTLP's integers cannot hold
+
+_BEYOND = [1 << 63, (1 << 63) + 1024, (1 << 64) - 2, UNKNOWN_BYTES]
+
+
+@pytest.fixture
+def beyond() -> SessionBatch:
+    """Of each number: a session with it as both sizes, as the one and as the other; last a session without any."""
+    batch = sessions(3 * len(_BEYOND) + 1)
+    for row, number in enumerate(_BEYOND):
+        batch["bytes_sent"][3 * row : 3 * row + 3] = number, number, 83
+        batch["bytes_received"][3 * row : 3 * row + 3] = number, 35352, number
+    batch["bytes_sent"][-1], batch["bytes_received"][-1] = (1 << 63) - 1, 0
+    return batch
+
+
+_KNOWN = [{}, {"tcplife.bytes.received": 35352}, {"tcplife.bytes.sent": 83}] * len(_BEYOND) + [
+    {"tcplife.bytes.sent": (1 << 63) - 1, "tcplife.bytes.received": 0}
+]
+_SAID = ["", ", 35352 bytes received", ", 83 bytes sent"] * len(_BEYOND) + [
+    ", 9223372036854775807 bytes sent, 0 bytes received"
+]
+
+
+def test_absent_in_log_records(beyond: SessionBatch) -> None:
+    request = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(beyond))
+    records = request.resource_logs[0].scope_logs[0].log_records
+    sizes = [
+        {each.key: each.value.int_value for each in record.attributes if each.key.startswith("tcplife.bytes.")}
+        for record in records
+    ]
+    assert sizes == _KNOWN
+    assert [record.body.string_value.partition(" ms")[2] for record in records] == _SAID
+
+
+def test_absent_through_a_logger_provider(beyond: SessionBatch) -> None:
+    records = list(log_records(beyond))
+    sizes = [
+        {key: value for key, value in (record.attributes or {}).items() if key.startswith("tcplife.bytes.")}
+        for record in records
+    ]
+    assert sizes == _KNOWN
+    assert [str(record.body).partition(" ms")[2] for record in records] == _SAID
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_absent_in_histograms(beyond: SessionBatch, exponential: bool) -> None:
+    aggregator = Aggregator(Resource({}), Preference(exponential=exponential), {})
+    aggregator.add(beyond)
+    data = aggregator.collect()
+    points = _io(data, ExponentialHistogramDataPoint) if exponential else _io(data, HistogramDataPoint)
+    sent, received = points["transmit"], points["receive"]
+    known = len(_BEYOND)
+    assert (sent.count, sent.sum, sent.max) == (known + 1, 83 * known + (1 << 63) - 1, (1 << 63) - 1)
+    assert (received.count, received.sum, received.max) == (known + 1, 35352 * known, 35352)
+
+
+def test_absent_in_histograms_of_a_meter_provider(beyond: SessionBatch) -> None:
+    reader = InMemoryMetricReader()
+    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))(beyond)
+    points = _io(reader.get_metrics_data(), HistogramDataPoint)
+    assert [points[way].count for way in ("transmit", "receive")] == [len(_BEYOND) + 1] * 2
+
+
+def test_histograms_of_unknown_sizes_alone_have_no_point() -> None:
+    batch = sessions(2)
+    batch["bytes_sent"] = batch["bytes_received"] = UNKNOWN_BYTES
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator.add(batch)
+    names = [metric.name for metric in aggregator.collect().resource_metrics[0].scope_metrics[0].metrics]
+    assert names == ["tcplife.session.duration"]
+
+
+def test_absent_in_counters() -> None:
+    totals = counters(lambda: {"submitted": 1 << 63, "filtered": (1 << 63) - 1}, lambda: 1 << 64, Ledger())
+    values = {counter.name: list(read()) for counter, read in totals.items()}
+    assert values["tcplife.probe.sessions"] == [({"tcplife.outcome": "filtered"}, (1 << 63) - 1)]
+    assert values["tcplife.session.active"] == []

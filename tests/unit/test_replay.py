@@ -491,7 +491,7 @@ COMM = st.one_of(
     st.text(alphabet="a,\u00e9 \"'", max_size=7).map(str.encode),
     st.text().map(lambda text: text.encode("utf-8", "replace")[:15].rstrip(b"\0")),
 )
-KILOBYTES = st.integers(0, (1 << 54) - 1)
+KILOBYTES = st.integers(0, (1 << 53) - 1)
 PORT = st.integers(0, 0xFFFF)
 SESSIONS = st.lists(
     st.tuples(

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, ip_address
 import numpy as np
 import pytest
 
-from otel_tcplife.session import SESSION, Event, SessionBatch, empty
+from otel_tcplife.session import SESSION, UNKNOWN_BYTES, Event, SessionBatch, empty
 from otel_tcplife.table import Table, TableOptions
 
 AT = 1_790_034_578_500_000_000  # 23:49:38.5 UTC
@@ -181,8 +181,16 @@ def test_comm_is_cut_to_its_column() -> None:
 
 
 def test_kilobytes_are_rounded_down_and_exact() -> None:
-    row = cells(redis(bytes_sent=1023, bytes_received=(1 << 64) - 1))
-    assert (row["TX_KB"], row["RX_KB"]) == ("0", "18014398509481983")
+    row = cells(redis(bytes_sent=1023, bytes_received=(1 << 63) - 1))
+    assert (row["TX_KB"], row["RX_KB"]) == ("0", "9007199254740991")
+
+
+@pytest.mark.parametrize("unknown", [1 << 63, (1 << 64) - 1024, UNKNOWN_BYTES])
+def test_kilobytes_that_are_unknown(unknown: int) -> None:
+    row = cells(redis(bytes_sent=2048, bytes_received=unknown))
+    assert (row["TX_KB"], row["RX_KB"]) == ("2", "0")
+    row = cells(redis(bytes_sent=unknown, bytes_received=2048))
+    assert (row["TX_KB"], row["RX_KB"]) == ("0", "2")
 
 
 def test_milliseconds_come_from_whole_microseconds() -> None:
