@@ -1,8 +1,18 @@
-"""tcplife's CSV (`tcplife -s`, with or without -t and -T) to SessionBatch, for recordings and hosts without this agent.
+"""What tcplife printed to SessionBatch, for recordings and hosts without this agent.
 
-What a recording cannot say is unknown: role, owner's source, close reason, user, round trip times, handshake; PID and
-COMM where it has no such column. A byte count is tcplife's whole KB times 1024: what the recording says, a lower bound
-(but for the SYN and the FIN, which tcplife counts as bytes), and 0 where there is no TX_KB or RX_KB column.
+It is read in each form that tcplife has: CSV (-s) or the table (-w or not), with or without -t and -T, of bcc's
+tcplife, libbpf's or bpftrace's. Before the line that names the columns, and between the rows, there may be other lines,
+such as the command, warnings or `[...]`: they are counted as unreadable. What a log puts before each line, such as a
+time, is left out, where the line that names the columns has the like.
+
+What a recording cannot say is unknown: role, owner's source, close reason, user, round trip times, handshake; PID, COMM
+and sizes where it has no such column. A size is tcplife's whole KB times 1024: what the recording says, a lower bound
+(but for the SYN and the FIN, which tcplife counts as bytes). One of 2^63 bytes or more, which comes of a fault of
+tcplife and which OTLP cannot hold, is unknown. The narrow table has the first 10 characters of COMM only. COMM as
+`b'curl'`, the form that some versions print under Python 3, is `curl`.
+
+Of a table, only COMM can hold spaces, so that the words of a line say what is what. Where there are too few of them, or
+one is none of its column, the line is unreadable: nothing is guessed.
 
 closed_at is as good as the time columns allow, and 0 where there are none:
 

@@ -1,4 +1,4 @@
-"""The cells of one line of tcplife CSV to a Row, whatever the order of the columns."""
+"""The cells of one line that tcplife printed to a Row, whatever the order of the columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import NamedTuple
 
-from otel_tcplife.session import COMM_SIZE, UNKNOWN_TIME
+from otel_tcplife.replay.comm import comm_of
+from otel_tcplife.session import UNKNOWN_BYTES, UNKNOWN_TIME
 
 REQUIRED = frozenset(b"LADDR,LPORT,RADDR,RPORT,MS".split(b","))
 """Columns without which there is no row."""
@@ -19,12 +20,13 @@ _UNKNOWN = b"-"  # written by table.py under TIME, TIME(s) and MS
 _TIME_OF_DAY = re.compile(rb"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])")
 _SECONDS = re.compile(rb"-?[0-9]{1,10}(?:\.[0-9]+)?")
 _MILLISECONDS = re.compile(rb"[0-9]{1,13}(?:\.[0-9]+)?")
+_KILOBYTES = re.compile(rb"([0-9]{1,20})(?:\.([0-9]{1,6}))?")
 _MOST_KILOBYTES = (1 << 54) - 1
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Row(NamedTuple):
-    """One session; times in ns but for time_of_day, None where unknown."""
+    """One session; times in ns but for time_of_day, None where unknown, and sizes in bytes."""
 
     time_of_day: int | None
     """Seconds since local midnight."""
@@ -45,21 +47,25 @@ class Unreadable(Exception):
     """Why a line is not a session."""
 
 
-def row(cells: Mapping[bytes, bytes]) -> Row:
-    """The session of these cells, by column. Raise Unreadable where one is none of its column."""
+def row(cells: Mapping[bytes, bytes], comm_width: int | None = None) -> Row:
+    """The session of these cells, by column. Raise Unreadable where one is none of its column.
+
+    `comm_width` is the number of characters to which COMM was cut, if it was.
+    """
     ip_version, local_address, peer_address = _addresses(cells)
+    time_of_day, since_start = _times(cells)
     return Row(
-        _time_of_day(cells.get(b"TIME", _UNKNOWN)),
-        _since_start(cells.get(b"TIME(s)", _UNKNOWN)),
+        time_of_day,
+        since_start,
         _whole(cells, b"PID", 0xFFFF_FFFF),
-        cells.get(b"COMM", b"")[: COMM_SIZE - 1],
+        comm_of(cells.get(b"COMM", b""), comm_width),
         ip_version,
         local_address,
         _whole(cells, b"LPORT", 0xFFFF),
         peer_address,
         _whole(cells, b"RPORT", 0xFFFF),
-        _whole(cells, b"TX_KB", _MOST_KILOBYTES) * 1024,
-        _whole(cells, b"RX_KB", _MOST_KILOBYTES) * 1024,
+        _size(cells, b"TX_KB"),
+        _size(cells, b"RX_KB"),
         _duration(cells[b"MS"]),
     )
 
@@ -104,12 +110,31 @@ def _whole(cells: Mapping[bytes, bytes], column: bytes, most: int) -> int:
     raise Unreadable(f"{column.decode()} is no whole number from 0 to {most}: {shown(text)}")
 
 
+def _size(cells: Mapping[bytes, bytes], column: bytes) -> int:
+    """KB in bytes; libbpf's tcplife prints two decimals of them."""
+    text = cells.get(column)
+    if text is None:
+        return UNKNOWN_BYTES
+    found = _KILOBYTES.fullmatch(text)
+    if not found or int(found[1]) > _MOST_KILOBYTES:
+        raise Unreadable(f"{column.decode()} is no number of KB from 0 to {_MOST_KILOBYTES}: {shown(text)}")
+    return int(found[1]) * 1024 + min(round(float(b"0." + (found[2] or b"0")) * 1024), 1023)
+
+
 def _duration(text: bytes) -> int:
     if text == _UNKNOWN:
         return UNKNOWN_TIME
     if not _MILLISECONDS.fullmatch(text):
         raise Unreadable(f"MS is no number of milliseconds: {shown(text)}")
     return round(float(text) * 1e6)
+
+
+def _times(cells: Mapping[bytes, bytes]) -> tuple[int | None, int | None]:
+    """What TIME and TIME(s) say. The latter is the name that libbpf's tcplife gives to a time of day."""
+    time_of_day, since_start = cells.get(b"TIME", _UNKNOWN), cells.get(b"TIME(s)", _UNKNOWN)
+    if b"TIME" not in cells and _TIME_OF_DAY.fullmatch(since_start):
+        time_of_day, since_start = since_start, _UNKNOWN
+    return _time_of_day(time_of_day), _since_start(since_start)
 
 
 def _since_start(text: bytes) -> int | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from otel_tcplife.replay.dating import SECOND, Clock, Days
+from otel_tcplife.replay.header import Header
 from otel_tcplife.replay.local_time import DAY, latest, local_day, unix_seconds
-from otel_tcplife.replay.parser import Header, Line
+from otel_tcplife.replay.parser import Line
 from otel_tcplife.replay.row import Row
 
 

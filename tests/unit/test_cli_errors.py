@@ -60,16 +60,15 @@ PORT = "; give a number from 1 to 65535"
         (
             ["--replay", "missing.csv"],
             "cannot read missing.csv: No such file or directory; "
-            "give --replay a file that `tcplife -s` has written, or - for standard input",
+            "give --replay a file that tcplife has written, or - for standard input",
         ),
         (
             ["--replay", "."],
-            "cannot read .: Is a directory; "
-            "give --replay a file that `tcplife -s` has written, or - for standard input",
+            "cannot read .: Is a directory; give --replay a file that tcplife has written, or - for standard input",
         ),
         (
             ["--replay", "other.csv"],
-            "other.csv is not tcplife CSV: its first line is 'name,value'; "
+            "other.csv is no output of tcplife: no line names its columns, the first line is 'name,value'; "
             "record with `tcplife -s`, and -T to have the times",
         ),
         (

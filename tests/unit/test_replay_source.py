@@ -72,6 +72,6 @@ def test_a_stream_that_is_no_recording_is_bad_usage(
     writing.join()
     assert capsys.readouterr().err.splitlines() == [
         "otel-tcplife: replaying; OTLP JSON Lines to ./otel-tcplife-data",
-        "otel-tcplife: pipe is not tcplife CSV: its first line is 'usage: tcplife'; "
+        "otel-tcplife: pipe is no output of tcplife: no line names its columns, the first line is 'usage: tcplife'; "
         "record with `tcplife -s`, and -T to have the times",
     ]
