@@ -214,8 +214,10 @@ def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
     trouble = Trouble(say, "print the table")
 
     def write(text: str) -> None:
+        encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # None where standard output is closed
         try:
-            print(text, end="", flush=True)
+            # A process chooses its comm, which must not end the table where the terminal lacks a letter of it
+            print(text.encode(encoding, "replace").decode(encoding), end="", flush=True)
         except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
             give_up_output()
             stop.ask()
