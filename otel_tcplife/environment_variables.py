@@ -26,3 +26,13 @@ host, 524288 for a process"""
 OTEL_PYTHON_TCPLIFE_MAX_SESSIONS = "OTEL_PYTHON_TCPLIFE_MAX_SESSIONS"
 """sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start; 65536 of a host,
 16384 of a process"""
+
+OTEL_PYTHON_TCPLIFE_FILE_BYTES = "OTEL_PYTHON_TCPLIFE_FILE_BYTES"
+"""of the command: size at which a file of `--otlp-file` becomes `logs.jsonl.1` or `metrics.jsonl.1`, and a new one is
+begun; 104857600 by default"""
+
+OTEL_PYTHON_TCPLIFE_FILE_KEEP = "OTEL_PYTHON_TCPLIFE_FILE_KEEP"
+"""of the command: how many such older files of each kind are kept, of which number 1 is the newest; 5 by default"""
+
+OF_FILES = (OTEL_PYTHON_TCPLIFE_FILE_BYTES, OTEL_PYTHON_TCPLIFE_FILE_KEEP)
+"""Those that choose nothing of what is traced, and are no options of `start_tracing()`."""

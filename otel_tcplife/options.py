@@ -99,7 +99,7 @@ def read_options(
         ),
         Sizes(
             read("ring_bytes", _parse_ring_bytes, sizes.ring_bytes),
-            read("max_sessions", lambda text: _parse(text, "a size", 1, _MOST_SESSIONS), sizes.flows),
+            read("max_sessions", lambda text: parse_number(text, "a size", 1, _MOST_SESSIONS), sizes.flows),
             sizes.unclaimed,
         ),
         read("interim", _parse_interim, 0.0),
@@ -109,7 +109,7 @@ def read_options(
 _VARIABLES = {
     name.removeprefix("OTEL_PYTHON_TCPLIFE_").lower(): name
     for name in vars(environment_variables)
-    if name.startswith("OTEL_PYTHON_TCPLIFE_")
+    if name.startswith("OTEL_PYTHON_TCPLIFE_") and name not in environment_variables.OF_FILES
 }
 
 OPTIONS = (*_VARIABLES, "pid")
@@ -118,12 +118,12 @@ OPTIONS = (*_VARIABLES, "pid")
 
 def parse_ports(text: str) -> tuple[int, ...]:
     """Comma-separated port numbers. Raise BadUsage naming the one that is none."""
-    return tuple(dict.fromkeys(_parse(port, "a port", 1, 65535) for port in text.split(",")))
+    return tuple(dict.fromkeys(parse_number(port, "a port", 1, 65535) for port in text.split(",")))
 
 
 def parse_pid(text: str) -> int:
     """A process id. Raise BadUsage if it is none."""
-    return _parse(text, "a process id", 1, (1 << 22))
+    return parse_number(text, "a process id", 1, 1 << 22)
 
 
 def _text(value: object) -> str | None:
@@ -152,7 +152,7 @@ def _parse_ip_version(text: str) -> int:
 
 
 def _parse_ring_bytes(text: str) -> int:
-    ring_bytes = _parse(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
+    ring_bytes = parse_number(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
     if ring_bytes & (ring_bytes - 1):
         raise BadUsage(f"{ring_bytes} is no power of two", "give such as 8388608")
     return ring_bytes
@@ -168,9 +168,10 @@ def _parse_interim(text: str) -> float:
     return seconds
 
 
-def _parse(text: str, what: str, least: int, most: int) -> int:
+def parse_number(text: str, what: str, least: int, most: int) -> int:
+    """A whole number in decimal. Raise BadUsage, which says what it should have been, if it is none in this range."""
     # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
-    digits = text.strip().lstrip("0")
+    digits = text.strip().lstrip("0") or text.strip()[-1:]
     if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
         return int(digits)
     raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")

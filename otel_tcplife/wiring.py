@@ -115,7 +115,7 @@ def wire(
         otlp = otlp_metric_exporter(config)
         metrics(through_exporter(otlp), config.endpoint, lambda: otlp.shutdown())
     if files and (chosen.agent or chosen.logs != (NONE,)):
-        logs("file", files.write_logs, _RECORDS_AT_ONCE)
+        logs("file", lambda batch: files.write_logs(batch, stop), _RECORDS_AT_ONCE)
     if files and (chosen.agent or chosen.metrics != (NONE,)):
         metrics(files.write_metrics, str(files.directory), lambda: None)
     if chosen.agent:

@@ -45,10 +45,11 @@ def _options() -> Iterable[str]:
     lines = ast.parse(Path(environment_variables.__file__).read_text()).body
     rows: list[tuple[str, str]] = []
     for name, text in pairwise(lines):
-        if isinstance(name, ast.Assign) and isinstance(text, ast.Expr):
+        if isinstance(name, ast.Assign) and isinstance(name.value, ast.Constant) and isinstance(text, ast.Expr):
             rows.append((f"`{ast.literal_eval(name.value)}`", " ".join(str(ast.literal_eval(text.value)).split())))
     assert [variable.strip("`") for variable, _ in rows] == [
-        f"OTEL_PYTHON_TCPLIFE_{option.upper()}" for option in OPTIONS if option != "pid"
+        *(f"OTEL_PYTHON_TCPLIFE_{option.upper()}" for option in OPTIONS if option != "pid"),
+        *environment_variables.OF_FILES,
     ]
     yield from _table(("variable", "meaning"), rows)
 

@@ -29,6 +29,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
+from otel_tcplife.export.line_file import FileLimits, LineFile
 from tests import any_collector
 from tests.background_process import accepts
 from tests.collectors import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
@@ -290,6 +291,28 @@ def test_the_file_configuration_tells_files_apart_that_start_the_same(tmp_path: 
             _eventually(lambda: len(upstream.logs()) == 2)
         upstream.stop()
         assert [log.time_unix_nano for log in upstream.logs()] == [1, 2]
+
+
+@pytest.mark.usefixtures("binary")
+def test_the_file_configuration_reads_older_files_on_once(tmp_path: Path) -> None:
+    """Those that were renamed while it runs, and while it does not."""
+
+    def line(moment: int) -> bytes:
+        records = [{"timeUnixNano": str(moment), "body": {"stringValue": "x" * 500}}]
+        return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).encode() + b"\n"
+
+    file = LineFile(tmp_path, "logs.jsonl", FileLimits(most_bytes=2 * len(line(1000))))
+    with Collector(tmp_path / "upstream") as upstream:
+        for end, written_before in ((1005, 0), (1012, 5)):
+            moments = range(1000 + len(upstream.logs()), end)
+            for moment in moments[:written_before]:
+                file.append(line(moment))
+            with FileForwarder(tmp_path, upstream=upstream.http_endpoint, state=tmp_path / "state"):
+                for moment in moments[written_before:]:
+                    file.append(line(moment))
+                _eventually(lambda end=end: len(upstream.logs()) >= end - 1000)
+        upstream.stop()
+        assert sorted(log.time_unix_nano for log in upstream.logs()) == list(range(1000, 1012))
 
 
 @pytest.mark.usefixtures("binary")

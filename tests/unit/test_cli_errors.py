@@ -77,7 +77,7 @@ PORT = "; give a number from 1 to 65535"
         ),
         (
             ["--replay", "recording.csv", "--otlp-file", "recording.csv"],
-            "cannot write to the directory recording.csv: File exists; give --otlp-file a directory of yours",
+            "cannot write to the directory recording.csv: Not a directory; give --otlp-file a directory of yours",
         ),
     ],
 )

@@ -26,6 +26,7 @@ from otel_tcplife.export.providers import ProviderMetrics, log_records
 from otel_tcplife.ledger import Ledger
 from otel_tcplife.session import UNKNOWN_BYTES, SessionBatch
 from otel_tcplife.table import Table, TableOptions
+from otel_tcplife.worker import Stop
 from tests.received import read_otlp_json_lines
 from tests.unit.sessions import sessions
 
@@ -56,7 +57,7 @@ def test_in_log_records(large: SessionBatch) -> None:
 
 
 def test_in_files(large: SessionBatch, tmp_path: Path) -> None:
-    OtlpFiles(str(tmp_path), LogEncoder({}), Ledger(), pytest.fail).write_logs(large)
+    OtlpFiles(str(tmp_path), LogEncoder({}), Ledger(), pytest.fail).write_logs(large, Stop())
     logs = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
     assert [log.attributes["tcplife.bytes.sent"] for log in logs] == _SENT
     assert [log.attributes["tcplife.bytes.received"] for log in logs] == _RECEIVED

@@ -1,9 +1,12 @@
-"""The lines of --otlp-file are OTLP JSON with all that the sessions say; what finds no room is lost by whole lines."""
+"""The lines of --otlp-file are OTLP JSON with all that the sessions say, and each is there as a whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 import resource
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife import conventions
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.aggregator import Aggregator
+from otel_tcplife.export.line_file import FileLimits
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.otlp_file import OtlpFiles
 from otel_tcplife.export.preference import Preference
@@ -21,6 +25,7 @@ from otel_tcplife.export.providers import log_records
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.version import __version__
+from otel_tcplife.worker import Stop
 from tests.received import read_otlp_json_lines
 from tests.unit.batches import batches
 from tests.unit.sessions import sessions
@@ -47,7 +52,7 @@ def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
 @given(batch=batches())
 def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: SessionBatch) -> None:
     directory, ledger = tmp_path_factory.mktemp("logs"), Ledger()
-    _files(directory, ledger).write_logs(batch)
+    _files(directory, ledger).write_logs(batch, Stop())
     received = read_otlp_json_lines(directory / "logs.jsonl").logs
     for log, record in zip(received, log_records(batch), strict=True):
         assert (log.time_unix_nano, log.observed_time_unix_nano) == (record.timestamp or 0, record.observed_timestamp)
@@ -80,7 +85,7 @@ def test_each_batch_is_a_line_behind_those_that_are_there(tmp_path: Path) -> Non
     for _ in range(2):
         files = _files(tmp_path / "made" / "at once")
         for count in (1, 2):
-            files.write_logs(sessions(count))
+            files.write_logs(sessions(count), Stop())
             files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert (tmp_path / "made" / "at once" / name).read_bytes().count(b"\n") == 4
@@ -94,10 +99,10 @@ def test_no_directory(below: str, tmp_path: Path) -> None:
         _files(tmp_path / below)
 
 
-def _on_a_full_disk(directory: Path, room: float) -> tuple[list[str], dict[str, int], list[str]]:
-    """What is said and booked of logs, and what comes of metrics, where files can grow by so much of a line only.
+def _where_no_file_can_grow(directory: Path, bytes_left: int) -> tuple[list[str], dict[str, int], list[str]]:
+    """What is said and booked of logs, and what comes of metrics, where no file may become larger than it is by more.
 
-    A process of its own: no file of this process can grow further either.
+    A process of its own: no file of this process can grow further either (setrlimit(2)).
     """
     said: list[str] = []
     ledger = Ledger()
@@ -106,7 +111,7 @@ def _on_a_full_disk(directory: Path, room: float) -> tuple[list[str], dict[str, 
     failures: list[str] = []
 
     def write_logs() -> None:
-        files.write_logs(sessions(10))
+        files.write_logs(sessions(10), Stop())
 
     def write_metrics() -> None:
         failures.append(files.write_metrics(metrics))
@@ -114,36 +119,86 @@ def _on_a_full_disk(directory: Path, room: float) -> tuple[list[str], dict[str, 
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     for name, write in (("logs.jsonl", write_logs), ("metrics.jsonl", write_metrics)):
         write()
-        limit = int((directory / name).stat().st_size * (1 + room))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
-        for _ in range(5):
-            write()
+        size = (directory / name).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + bytes_left, most))
+        write()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, most))
+        write()
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
         write()
     return said, {outcome.value: records for (_, outcome), records in ledger.totals().items()}, failures
 
 
-@pytest.mark.parametrize(("room", "reason"), [(0.5, "No space left on device"), (0, "File too large")])
-def test_a_full_disk_loses_whole_lines_and_says_so_once(room: float, reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bytes_left", [0, 700])
+def test_what_no_file_can_hold_is_rejected_as_a_whole_and_said_once(bytes_left: int, tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        said, booked, failures = process.submit(_on_a_full_disk, tmp_path, room).result()
+        said, booked, failures = process.submit(_where_no_file_can_grow, tmp_path, bytes_left).result()
     assert said == [
-        f"cannot write logs to {tmp_path}: {reason}; what is lost is counted in tcplife.export.records",
+        f"cannot write logs to {tmp_path}: File too large; what is lost is counted in tcplife.export.records",
         f"can write logs to {tmp_path} again",
     ]
-    assert booked == {"exported": 20, "rejected": 50}
-    received = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
-    assert [log.attributes["network.local.port"] for log in received] == 2 * list(range(1, 11))
-    assert failures == ["", *[reason] * 5, ""]
-    written = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
-    assert [point.count for point in written if point.name == "tcplife.session.duration"] == [10, 10]
+    assert booked == {"exported": 30, "rejected": 10}
+    assert failures == ["", "", "File too large", ""]
+    for name, most in (("logs.jsonl", 30), ("metrics.jsonl", 3)):
+        kept = sorted(tmp_path.glob(f"{name}*"))
+        assert kept[0].name == name
+        received = [read_otlp_json_lines(path) for path in kept]
+        points = [point for each in received for point in each.points if point.name == "tcplife.session.duration"]
+        assert sum(len(each.logs) for each in received) + len(points) == most
+
+
+def test_deltas_that_could_not_be_written_are_said_to_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = _files(tmp_path)
+
+    def fail(_descriptor: int, _line: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", fail)
+    for preference, told in (
+        (Preference(), "No space left on device"),
+        (Preference(delta_histograms=True), "No space left on device; the deltas of each interval that fails are lost"),
+    ):
+        assert files.write_metrics(_metrics(sessions(3), preference=preference).collect()) == told
+
+
+def test_older_files_are_kept_of_each_kind(tmp_path: Path) -> None:
+    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), Ledger(), _fail, FileLimits(most_bytes=1, kept=2))
+    for count in range(1, 6):
+        files.write_logs(sessions(count), Stop())
+        files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
+    for name in ("logs.jsonl", "metrics.jsonl"):
+        assert sorted(path.name for path in tmp_path.glob(f"{name}*")) == [name, f"{name}.1", f"{name}.2"]
+    lines = [tmp_path / name for name in ("logs.jsonl.2", "logs.jsonl.1", "logs.jsonl")]
+    assert [len(read_otlp_json_lines(path).logs) for path in lines] == [3, 4, 5]
+
+
+def test_a_stop_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is not booked, so that the worker finds it unsent."""
+    said: list[str] = []
+    ledger, stop = Ledger(), Stop(0.2)
+    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), ledger, said.append)
+    tried = threading.Event()
+
+    def fail(_descriptor: int, _line: bytes) -> int:
+        tried.set()
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "write", fail)
+    writing = threading.Thread(target=files.write_logs, args=[sessions(3), stop], daemon=True)
+    writing.start()
+    tried.wait()
+    stop.ask()
+    writing.join()
+    then = "trying again; sessions that find no room to wait are counted as dropped"
+    assert said == [f"cannot write logs to {tmp_path}: Disk quota exceeded; {then}"]
+    assert ledger.totals() == {}
 
 
 @pytest.mark.parametrize("before", [b"", b'{"resourceLogs":[]}\n', b'{"resourceLogs":[{"broken off'])
 def test_a_line_that_was_broken_off_spoils_no_other(tmp_path: Path, before: bytes) -> None:
     logs = tmp_path / "logs.jsonl"
     logs.write_bytes(before)
-    _files(tmp_path).write_logs(sessions(2))
+    _files(tmp_path).write_logs(sessions(2), Stop())
     *earlier, last = logs.read_bytes().splitlines()
     assert earlier == before.splitlines()
     (tmp_path / "last.jsonl").write_bytes(last + b"\n")
