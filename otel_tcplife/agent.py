@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from otel_tcplife.errors import BadUsage
 from otel_tcplife.ledger import Ledger
 from otel_tcplife.losses import LossWatch
 from otel_tcplife.say import Say, Trouble
@@ -40,13 +42,28 @@ def run(source: Source, consumers: Consumers, stop: Stop, ledger: Ledger, say: S
     """
     try:
         _read(source, consumers, stop, LossWatch(source.outcomes, ledger, say))
+    except BadUsage:  # of a recording, which has nothing to drain
+        _finish(consumers, stop)
+        raise
+    except BaseException:
+        with suppress(Exception):  # the first error tells more than what follows from it
+            _drain(source, consumers, stop)
+        raise
+    _drain(source, consumers, stop)
+
+
+def _drain(source: Source, consumers: Consumers, stop: Stop) -> None:
+    stop.ask()
+    try:
+        _feed(source.drain(), consumers)
     finally:
-        stop.ask()
-        try:
-            _feed(source.drain(), consumers)
-        finally:
-            for finishing in (*consumers.workers, *consumers.exporting):
-                finishing.finish()
+        _finish(consumers, stop)
+
+
+def _finish(consumers: Consumers, stop: Stop) -> None:
+    stop.ask()
+    for finishing in (*consumers.workers, *consumers.exporting):
+        finishing.finish()
 
 
 def _read(source: Source, consumers: Consumers, stop: Stop, losses: LossWatch) -> None:

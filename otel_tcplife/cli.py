@@ -16,12 +16,12 @@ from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.options import Filters, Options, Scope, read_options
+from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.say import Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
-from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.table import Table, TableOptions
-from otel_tcplife.terminal import give_up_output, has_terminal, open_standard_streams
+from otel_tcplife.terminal import flush_output, give_up_output, has_terminal, open_standard_streams, show
 from otel_tcplife.version import __version__
 from otel_tcplife.wiring import describe, read_settings, wire
 from otel_tcplife.worker import Stop, Worker
@@ -60,11 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     open_standard_streams()
     try:
-        code = _command(_parser().parse_args(arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife --check | head -1`
-        give_up_output()
-        return STOPPED
+        return _command(_parser().parse_args(arguments))
     except BadUsage as error:
         say(str(error))
         return BAD_USAGE
@@ -75,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = f"{type(error).__name__}: {error}"
         say(f"cannot trace: {problem}; {remedy_of(problem) or 'please report this'}")
         return CANNOT_TRACE
-    return code
+    finally:
+        flush_output()
 
 
 def say(line: str) -> None:
@@ -126,7 +123,7 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, settings, print) else CANNOT_TRACE
+        return STOPPED if check(options, settings, show) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def open_standard_streams() -> None:
@@ -24,11 +25,28 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
 
 
+def show(line: str) -> None:
+    """Print a line; where nobody reads any more, as in `otel-tcplife --check | head -1`, print nothing."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        give_up_output()
+
+
 def give_up_output() -> None:
-    """Write nothing more to standard output, whose reader has gone: Python would fail to when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Write nothing more to standard output, which cannot be written to: Python would fail to when it ends."""
+    with suppress(OSError, ValueError):  # what stands for it may be no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def flush_output() -> None:
+    """Write what is left to write, if that can be."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up_output()
 
 
 def has_terminal() -> bool:

@@ -29,7 +29,7 @@ def no_configuration_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def signal_handlers_kept() -> Iterator[None]:
     """For tests that run the command in this process."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

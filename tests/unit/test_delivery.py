@@ -250,7 +250,7 @@ def test_all_that_a_worker_took_is_booked(http_receiver: HttpReceiver) -> None:
     kinds = [OK, BAD, BUSY, partial_success(1), partial_success(9999)]
     answer(http_receiver, *random.Random(7).choices(kinds, k=60), OK)
     delivered = Delivered(http_receiver.address)
-    worker = Worker("otlp", delivered.delivery, delivered.ledger, delivered.stop, most=7, linger=0)
+    worker = Worker("otlp", delivered.delivery, delivered.ledger, delivered.stop, pytest.fail, most=7, linger=0)
     for count in range(20):
         worker.put(sessions(count))
     while not worker.idle:
