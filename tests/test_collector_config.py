@@ -301,7 +301,7 @@ def test_the_file_configuration_reads_older_files_on_once(tmp_path: Path) -> Non
         records = [{"timeUnixNano": str(moment), "body": {"stringValue": "x" * 500}}]
         return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).encode() + b"\n"
 
-    file = LineFile(tmp_path, "logs.jsonl", FileLimits(most_bytes=2 * len(line(1000))))
+    file = LineFile(tmp_path, "logs.jsonl", FileLimits(most_bytes=2 * len(line(1000)), kept=9), pytest.fail)
     with Collector(tmp_path / "upstream") as upstream:
         for end, written_before in ((1005, 0), (1012, 5)):
             moments = range(1000 + len(upstream.logs()), end)

@@ -13,6 +13,7 @@ from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_FILE_BYTES, O
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.own_files import open_directory, open_file
 from otel_tcplife.options import parse_number
+from otel_tcplife.say import Say
 
 _MOST_BYTES = 1 << 40
 _MOST_KEPT = 1000
@@ -49,12 +50,17 @@ class LineFile:
     that are kept is gone. A file that somebody else has renamed or deleted is left, and made anew.
     """
 
-    def __init__(self, directory: Path, name: str, limits: FileLimits) -> None:
-        """Make the file and its directory if need be. Raise OSError where that cannot be, Unsafe where it must not."""
+    def __init__(self, directory: Path, name: str, limits: FileLimits, say: Say) -> None:
+        """Make the file and its directory if need be. Raise OSError where that cannot be, Unsafe where it must not.
+
+        The first time that older lines are deleted, which were written well, that is said.
+        """
         self._path = directory / name
         self._limits = limits
         self._directory = self._file = -1
         self._must_reopen = False
+        self._say = say
+        self._has_deleted = False
         self._open()
 
     def reopen(self) -> None:
@@ -112,13 +118,19 @@ class LineFile:
 
     def _rotate(self) -> None:
         name, kept = self._path.name, self._limits.kept
-        for number in range(kept - 1, 0, -1):
+        # First of all what may be refused, as of a file that chattr(1) has made append-only: the others stay then
+        if not os.path.lexists(f"{self._path}.0"):  # which an earlier run did not come to give its number
+            self._rename(name, f"{name}.0")
+        if not self._has_deleted and (not kept or os.path.lexists(f"{self._path}.{kept}")):
+            self._has_deleted = True
+            self._say(
+                f"the oldest lines of {self._path} are deleted from now on: {OTEL_PYTHON_TCPLIFE_FILE_KEEP}={kept}"
+            )
+        for number in range(kept - 1, -1, -1):
             with suppress(FileNotFoundError):
                 self._rename(f"{name}.{number}", f"{name}.{number + 1}")
-        if kept:
-            self._rename(name, f"{name}.1")
-        else:
-            os.unlink(name, dir_fd=self._directory)
+        if not kept:
+            os.unlink(f"{name}.0", dir_fd=self._directory)
         self._open()
 
     def _rename(self, name: str, to: str) -> None:

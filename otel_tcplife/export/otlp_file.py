@@ -42,8 +42,8 @@ class OtlpFiles:
         self._trouble = Trouble(say, f"write logs to {directory}")
         limits = limits or file_limits()
         try:
-            self._logs = LineFile(self.directory, "logs.jsonl", limits)
-            self._metrics = LineFile(self.directory, "metrics.jsonl", limits)
+            self._logs = LineFile(self.directory, "logs.jsonl", limits, say)
+            self._metrics = LineFile(self.directory, "metrics.jsonl", limits, say)
         except OSError as error:
             remedy = error.remedy if isinstance(error, Unsafe) else "give --otlp-file a directory of yours"
             raise BadUsage(f"cannot write to the directory {directory}: {_reason(error)}", remedy) from error

@@ -162,12 +162,14 @@ def test_deltas_that_could_not_be_written_are_said_to_be_lost(tmp_path: Path, mo
 
 
 def test_older_files_are_kept_of_each_kind(tmp_path: Path) -> None:
-    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), Ledger(), _fail, FileLimits(most_bytes=1, kept=2))
+    said: list[str] = []
+    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), Ledger(), said.append, FileLimits(most_bytes=1, kept=2))
     for count in range(1, 6):
         files.write_logs(sessions(count), Stop())
         files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert sorted(path.name for path in tmp_path.glob(f"{name}*")) == [name, f"{name}.1", f"{name}.2"]
+    assert len(said) == 2
     lines = [tmp_path / name for name in ("logs.jsonl.2", "logs.jsonl.1", "logs.jsonl")]
     assert [len(read_otlp_json_lines(path).logs) for path in lines] == [3, 4, 5]
 
