@@ -7,8 +7,9 @@ ever, is done with forks held off.
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _PATIENCE = 1.0
@@ -17,6 +18,21 @@ _PATIENCE = 1.0
 _at_work = threading.RLock()  # an application may fork within what we call
 _forking = threading.local()
 _hangs = False
+
+
+def uwsgi_is_to_fork() -> bool:
+    """Whether this is a uWSGI that has yet to fork the process that the application runs in.
+
+    It forks in C, without what Python does then: a child inherits the locks that threads of ours hold, and the threads
+    are not there to let them go. The module uwsgi is there when it loads the application, not when Python starts.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None:
+        worker_id: Callable[[], int] | None = getattr(uwsgi, "worker_id", None)
+        return worker_id is not None and worker_id() == 0
+    # As a module of Python (pyuwsgi), it is the program that Python runs
+    programs = (sys.executable, *sys.orig_argv[:2])
+    return any(os.path.basename(program or "") in ("uwsgi", "pyuwsgi") for program in programs)
 
 
 @contextmanager

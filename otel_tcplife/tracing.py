@@ -20,6 +20,7 @@ from opentelemetry.metrics import MeterProvider
 from typing_extensions import Self
 
 from otel_tcplife import forks
+from otel_tcplife.errors import CannotTrace
 from otel_tcplife.export.providers import LoggerProvider
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.pipeline import Pipeline
@@ -33,6 +34,11 @@ _LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}
 _DAEMON_WITHIN = 2.0
 """Seconds after a fork in which a process that makes itself a daemon has closed all descriptors that it does not know.
 Ours are opened after that, or they might be closed, and the numbers be given to files of its own."""
+
+_IN_EACH_WORKER = (
+    "call otel_tcplife.tracing.start_tracing() in each worker: in a function with @uwsgidecorators.postfork, or with "
+    "lazy-apps when the application is loaded"
+)
 
 _tracings: WeakSet[Tracing] = WeakSet()
 
@@ -59,6 +65,9 @@ class Tracing:
         self._options = options
         self._providers = logger_provider, meter_provider
         self._pipeline: Pipeline | None = None
+        self._process = os.getpid()
+        """The process that this object works in. In one that was forked otherwise than by Python it does nothing: none
+        of its threads is there, and its locks may be held for ever."""
         self._tracer: int | None = None
         """The process whose tracing covers this one and what it forks, once there is one: itself, or one above it."""
         self._stopped = threading.Event()
@@ -77,8 +86,10 @@ class Tracing:
 
     def start(self) -> None:
         """Trace, as soon as it is our turn. Raise CannotTrace."""
+        if forks.uwsgi_is_to_fork():
+            raise CannotTrace("uWSGI forks its workers otherwise than Python does", _IN_EACH_WORKER)
         _tracings.add(self)
-        atexit.register(self.stop)
+        atexit.register(self._at_exit)
         try:
             self._trace()
         except BaseException:
@@ -90,14 +101,21 @@ class Tracing:
 
     def stop(self) -> None:
         """Hand over what there is, within two seconds, and trace no more. Idempotent."""
+        if os.getpid() != self._process:
+            return
         self._stopped.set()
-        atexit.unregister(self.stop)
+        atexit.unregister(self._at_exit)
         _tracings.discard(self)
         with self._lock:
             pipeline, self._pipeline = self._pipeline, None
         if pipeline:
             for line in pipeline.stop():
                 _logger.debug("otel-tcplife: %s", line)
+
+    def _at_exit(self) -> None:
+        """Hand over what there is. A thread that stands by is left to the end of the process."""
+        if self._pipeline:
+            self.stop()
 
     def _trace(self) -> None:
         """Trace, if nobody else does."""
@@ -124,6 +142,7 @@ class Tracing:
 
     def in_fork(self) -> None:
         """Go on in a process that was forked by ours: its threads are not here, and its locks may be held."""
+        self._process = os.getpid()
         self._stopped, self._lock = threading.Event(), threading.Lock()
         pipeline, self._pipeline = self._pipeline, None
         if pipeline:

@@ -6,6 +6,7 @@ opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -114,6 +115,8 @@ class ProviderMetrics:
 
     def __init__(self, provider: MeterProvider) -> None:
         self._counters: Mapping[CounterMetric, Totals] = {}
+        self._process = os.getpid()
+        """The process that counts."""
         self._before: dict[CounterMetric, Counter[frozenset[tuple[str, str]]]] = {}
         meter = provider.get_meter(conventions.SCOPE, __version__)
         self._histograms = [
@@ -130,6 +133,7 @@ class ProviderMetrics:
 
     def observe(self, counters: Mapping[CounterMetric, Totals]) -> None:
         """Observe these counters from now on; monotonic ones go on from where others have ended."""
+        self._process = os.getpid()
         self._counters = counters
 
     def end(self) -> None:
@@ -142,6 +146,7 @@ class ProviderMetrics:
 
     def forget(self) -> None:
         """Observe nothing: this process is a fork of the one that counts."""
+        self._process = os.getpid()
         self._counters = {}
         self._before = {}
 
@@ -159,6 +164,8 @@ class ProviderMetrics:
 
     def _register(self, meter: Meter, counter: CounterMetric) -> None:
         def observations(_: CallbackOptions) -> Iterable[Observation]:
+            if os.getpid() != self._process:  # forked otherwise than by Python: locks may be held for ever
+                return []
             values = Counter(self._before.get(counter, {}))
             if counter in self._counters:
                 now = self._counters[counter]()
