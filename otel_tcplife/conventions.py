@@ -277,7 +277,7 @@ ATTRIBUTES = (
         "error.type",
         "string",
         "name of the errno that the socket ended with; `_OTHER` for a connect given up without one, or whose end was "
-        "missed (see `make_up()` in bpf/tcplife.bpf.c)",
+        "missed (see `infer_missed_states()` in bpf/ending.h)",
         lambda facts: facts.error,
     ),
 )

@@ -45,7 +45,7 @@ class Sizes:
     """A power of two; about 200 bytes for each session that waits to be read."""
     flows: int = 65536
     """Sessions open at the same time; about 170 bytes of kernel memory each, taken at the start."""
-    unclaimed: int = 8192
+    awaiting_owner: int = 8192
     """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
 
 
@@ -100,7 +100,7 @@ def read_options(
         Sizes(
             read("ring_bytes", _parse_ring_bytes, sizes.ring_bytes),
             read("max_sessions", lambda text: parse_number(text, "a size", 1, _MOST_SESSIONS), sizes.flows),
-            sizes.unclaimed,
+            sizes.awaiting_owner,
         ),
         read("interim", _parse_interim, 0.0),
     )

@@ -41,7 +41,7 @@ class Pipeline:
     ) -> None:
         """Be about to trace; the global providers stand for those that are not given. Raise CannotTrace."""
         self._source = LiveSource(
-            options.filters, options.sizes, options.interim, options.scope, hide_own=False, begin=False
+            options.filters, options.sizes, options.interim, options.scope, hide_tracer=False, begin=False
         )
         self._ledger = Ledger()
         self._stop = Stop(STOP_WITHIN)

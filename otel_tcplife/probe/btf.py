@@ -1,13 +1,14 @@
 """Where the members of kernel structs lie, read from the kernel's own BTF.
 
-Format: Documentation/bpf/btf.rst. Only what the BPF program needs is decoded: member offsets, enumerators, and the ids
-of functions.
+Format: Documentation/bpf/btf.rst. Only what the BPF program needs is decoded: offsets and widths of members,
+enumerators, and the ids of functions.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
+from array import array
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,18 @@ KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
-_INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
+_INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _ENUM64 = 1, 2, 3, 4, 5, 6, 12, 19
+_SIZED = (_INT, _STRUCT, _UNION, _ENUM, _ENUM64)
+_POINTER_SIZE = 8
+_MODIFIERS = (8, 9, 10, 11, 18)
+"""Typedef, volatile, const, restrict and type tag: as wide as what they are of."""
 # Words behind the three of struct btf_type, by kind: a fixed number, or a number for each of the type's vlen entries.
-_FIXED_TAIL = {_INT: 1, 3: 3, 14: 1, 17: 1}
-_ENTRY_TAIL = {_STRUCT: 3, _UNION: 3, _ENUM: 2, 13: 2, 15: 3, 19: 3}
+_FIXED_TAIL = {_INT: 1, _ARRAY: 3, 14: 1, 17: 1}
+_ENTRY_TAIL = {_STRUCT: 3, _UNION: 3, _ENUM: 2, 13: 2, 15: 3, _ENUM64: 3}
+
+
+_DEEPEST = 32
+"""How many types may lead to one that has a size: arrays, typedefs and the like of each other."""
 
 
 class BtfError(Exception):
@@ -38,10 +47,19 @@ class _Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
-    """Where a member begins, in bits, and whether it is a bit field."""
+class Member:
+    """Where a member of a struct begins, and how wide it is, in bytes."""
 
     offset: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a member begins, in bits, of what type it is, and whether it is a bit field."""
+
+    offset: int
+    type_id: int
     is_bit_field: bool
 
 
@@ -56,6 +74,8 @@ class Btf:
         types_at += header_length
         self._blob = blob
         self._strings_at = header_length + strings_at
+        self._types = array("I")
+        """At which word each type begins; that with the id 1 comes first."""
         self._composites: dict[int, _Entries] = {}
         """Structs and unions by name, as far as they have members."""
         self._nameless: dict[int, _Entries] = {}
@@ -77,6 +97,7 @@ class Btf:
             info = words[at + 1]
             kind, count = info >> 24 & 0x1F, info & 0xFFFF
             type_id += 1
+            self._types.append(at)
             if _STRUCT <= kind <= _ENUM:
                 name, entries = words[at], _Entries(at + 3, count, bool(info >> 31))
                 if kind == _ENUM:
@@ -92,27 +113,28 @@ class Btf:
                 self._functions.setdefault(words[at], type_id)
             at += 3 + _FIXED_TAIL.get(kind, 0) + _ENTRY_TAIL.get(kind, 0) * count
 
-    def offsets(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], int]:
-        """Byte offset of each wanted member, given as {struct name: member names}.
+    def members(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Member]:
+        """Each wanted member, given as {struct name: member names}.
 
         Raise BtfError, naming it, if a struct or member is not there, or is a bit field: bytes are read, not bits.
         """
-        found: dict[tuple[str, str], int] = {}
+        found: dict[tuple[str, str], Member] = {}
         for name, members in wanted.items():
             for member in members:
                 with _damage_named():
                     place = self._place(name, member)
+                    width = self._width(place.type_id) if place else 0
                 if place is None:
                     raise BtfError(f"this kernel's BTF has no struct member {name}.{member}")
                 if place.is_bit_field or place.offset % 8:
                     raise BtfError(f"struct member {name}.{member} is a bit field in this kernel")
-                found[name, member] = place.offset // 8
+                found[name, member] = Member(place.offset // 8, width)
         return found
 
     def has(self, struct: str, member: str) -> bool:
         """Whether there is such a struct member."""
         try:
-            self.offsets({struct: [member]})
+            self.members({struct: [member]})
         except BtfError:
             return False
         return True
@@ -138,24 +160,44 @@ class Btf:
         found = self._blob.find(b"\0" + text.encode() + b"\0", self._strings_at)
         return -1 if found < 0 else found + 1 - self._strings_at
 
-    def _place(self, struct: str, member: str) -> _Member | None:
+    def _place(self, struct: str, member: str) -> _Place | None:
         composite = self._composites.get(self._string_offset(struct))
         return self._find(composite, self._string_offset(member), set()) if composite else None
 
-    def _find(self, composite: _Entries, member: int, searched: set[int]) -> _Member | None:
+    def _find(self, composite: _Entries, member: int, searched: set[int]) -> _Place | None:
         """The member of the composite, or of a nameless struct or union within it that was not searched yet."""
         for at in range(composite.at, composite.at + 3 * composite.count, 3):
             name, type_id, offset = self._words[at : at + 3]
             size = offset >> 24 if composite.has_sizes else 0
             offset = offset & 0xFFFFFF if composite.has_sizes else offset
             if name == member:
-                return _Member(offset, bool(size) or type_id in self._bit_field_types)
+                return _Place(offset, type_id, bool(size) or type_id in self._bit_field_types)
             if not name and type_id in self._nameless and type_id not in searched:
                 searched.add(type_id)
                 inner = self._find(self._nameless[type_id], member, searched)
                 if inner is not None:
-                    return _Member(offset + inner.offset, inner.is_bit_field)
+                    return _Place(offset + inner.offset, inner.type_id, inner.is_bit_field)
         return None
+
+    def _width(self, type_id: int) -> int:
+        """Bytes of a type, 0 where it has none."""
+        count = 1
+        for _ in range(_DEEPEST):
+            if not type_id:  # void
+                return 0
+            at = self._types[type_id - 1]
+            kind = self._words[at + 1] >> 24 & 0x1F
+            if kind in _SIZED:
+                return count * self._words[at + 2]
+            if kind == _POINTER:
+                return count * _POINTER_SIZE
+            if kind == _ARRAY:
+                type_id, count = self._words[at + 3], count * self._words[at + 5]
+            elif kind in _MODIFIERS:
+                type_id = self._words[at + 2]
+            else:
+                return 0
+        raise ValueError("a type of itself")
 
 
 @contextmanager

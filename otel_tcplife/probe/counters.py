@@ -7,22 +7,32 @@ from enum import IntEnum
 
 import numpy as np
 
-from otel_tcplife.probe.program import PAGE_SIZE
-
 
 class Counter(IntEnum):
-    """enum counter of bpf/tcplife.bpf.c, where each is explained."""
+    """What each counts; the program gets these numbers as COUNTER_SEEN and so on."""
 
     SEEN = 0
+    """Sessions and connects that came to an end: the sum of the next five, and of those whose owner is awaited."""
     SUBMITTED = 1
+    """They are in the ring."""
     FILTERED = 2
+    """The filters do not select them."""
     RING_FULL = 3
+    """Lost: there was no room in the ring."""
     MAP_FULL = 4
+    """Lost: there was no room in the map of flows when they began."""
     NOT_FOLLOWED = 5
+    """Lost: no process had them when tracing began; or all of their end was missed."""
     OPENED = 6
+    """Followed sessions that reached ESTABLISHED."""
     CLOSED = 7
+    """Followed sessions that came to an end after that."""
     REPORTED = 8
+    """Interim reports in the ring, of sessions that go on."""
     MISSED = 9
+    """State changes that were not seen when they came, and were inferred."""
+    UNTRACED = 10
+    """Processes that a traced one forked, and that are not traced for want of room: none of their sessions is seen."""
 
 
 COUNTERS_OF_A_CPU = 16
@@ -34,7 +44,7 @@ class Counters:
     def __init__(self, map_fd: int, cpus: int) -> None:
         """Map the array behind the descriptor, which stays the caller's. Raise OSError where that is refused."""
         size = cpus * COUNTERS_OF_A_CPU * 8
-        self._map = mmap.mmap(map_fd, -(-size // PAGE_SIZE) * PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._map = mmap.mmap(map_fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
         self._values = np.frombuffer(self._map, np.uint64, cpus * COUNTERS_OF_A_CPU).reshape(cpus, COUNTERS_OF_A_CPU)
 
     def read(self) -> dict[Counter, int]:

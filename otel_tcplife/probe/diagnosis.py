@@ -32,7 +32,7 @@ def remedy_of(problem: str, root: Path = Path("/")) -> str:
     if any(words in problem for words in _OUT_OF_MEMORY):
         return _LIMITS[errno.ENOMEM]
     if any(os.strerror(number) in problem for number in _REFUSALS):
-        return refusal(root) or RUN_AS_ROOT
+        return refusal(root)
     return ""
 
 

@@ -13,6 +13,7 @@ from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe import bpf
+from otel_tcplife.probe.awaiting_owner import take_ownerless
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import KernelClock
@@ -22,7 +23,6 @@ from otel_tcplife.probe.loader import load
 from otel_tcplife.probe.program import SCAN_TARGET, program_text
 from otel_tcplife.probe.requirements import btf_remedy, unmet
 from otel_tcplife.probe.ring import Ring
-from otel_tcplife.probe.unclaimed import take_unclaimed
 from otel_tcplife.session import SessionBatch, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
@@ -49,28 +49,28 @@ class LiveSource:
         interim: float = 0,
         scope: Scope = Scope.HOST,
         *,
-        hide_own: bool = True,
+        hide_tracer: bool = True,
         begin: bool = True,
     ) -> None:
         """Start tracing, with interim reports after so many seconds if not 0; without `begin`, be about to.
 
-        `hide_own` leaves out the connections of this process, those of an agent that exports what it finds.
+        `hide_tracer` leaves out the connections of this process, those of an agent that exports what it finds.
         Raise CannotTrace, with the reason and the remedy, where that cannot be.
         """
         with _refusals_explained():
-            self._prepare(filters, sizes, interim, scope, hide_own=hide_own)
+            self._prepare(filters, sizes, interim, scope, hide_tracer=hide_tracer)
             if begin:
                 self.take()
                 self.begin()
 
-    def _prepare(self, filters: Filters, sizes: Sizes, interim: float, scope: Scope, *, hide_own: bool) -> None:
+    def _prepare(self, filters: Filters, sizes: Sizes, interim: float, scope: Scope, *, hide_tracer: bool) -> None:
         """Load the program, and be about to read."""
         for check in unmet():
             raise CannotTrace(check.found, check.remedy)
         cpus = possible_cpus()
         try:
             btf = read_kernel_btf()
-            program = program_text(btf, filters, sizes, scope, interim=interim, hide_own=hide_own, cpus=cpus)
+            program = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
             scan_target = btf.function_id(SCAN_TARGET)
         except BtfError as error:
             raise CannotTrace(str(error), btf_remedy()) from error
@@ -162,7 +162,7 @@ class LiveSource:
     def missed(self) -> int:
         """State changes that were not seen when they came: the kernel runs no program within itself, nor everywhere.
 
-        What is known only from them is unknown, and nothing else is: see make_up() of the BPF program.
+        What is known only from them is unknown, and nothing else is: see infer_missed_states() in bpf/ending.h.
         """
         return self._counters.read()[Counter.MISSED]
 
@@ -190,7 +190,7 @@ class LiveSource:
 
     def _sweep(self, patience: float) -> SessionBatch:
         try:
-            taken = take_unclaimed(self._attached.unclaimed, self._clock.now() - int(patience * 1e9))
+            taken = take_ownerless(self._attached.awaiting_owner, self._clock.now() - int(patience * 1e9))
         except PermissionError:  # an application may have given up its privileges since it began
             self._may_not_sweep = True
             return empty(0)

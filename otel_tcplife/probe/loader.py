@@ -18,7 +18,7 @@ from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 from otel_tcplife.probe.program import SCAN
 from otel_tcplife.probe.requirements import INSTALL_BCC
 
-_MAPS = ("ring", "counters", "unclaimed", "cgroup_paths")
+_MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
 _HOST_MAPS = (*_MAPS, HOST_MAP)
 _MOST_LINKS = 16
 
@@ -29,7 +29,7 @@ class Attached:
 
     ring: int
     counters: int
-    unclaimed: int
+    awaiting_owner: int
     cgroup_paths: int
     scan: int
     """The link of the iterator over open sockets."""
@@ -45,7 +45,7 @@ class Attached:
     def close(self) -> None:
         """End tracing and give the maps up."""
         self.detach()
-        for descriptor in (self.ring, self.counters, self.unclaimed, self.cgroup_paths, self.scan, self.host):
+        for descriptor in (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.scan, self.host):
             if descriptor is not None:
                 os.close(descriptor)
 
@@ -61,11 +61,11 @@ class Loaded:
         """Receive the descriptors. Quick, so that it can be done with forks held off. Raise OSError if it cannot."""
         with self.receiver:
             descriptors = _receive(self.receiver, len(self.maps) + _MOST_LINKS)
-        (ring, counters, unclaimed, cgroup_paths, *host), (scan, *links) = (
+        (ring, counters, awaiting_owner, cgroup_paths, *host), (scan, *links) = (
             descriptors[: len(self.maps)],
             descriptors[len(self.maps) :],
         )
-        return Attached(ring, counters, unclaimed, cgroup_paths, scan, host[0] if host else None, links)
+        return Attached(ring, counters, awaiting_owner, cgroup_paths, scan, host[0] if host else None, links)
 
 
 def load(program: str, scope: Scope, scan_target: int) -> Loaded:

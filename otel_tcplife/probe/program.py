@@ -1,16 +1,32 @@
-"""The C text that bcc compiles: bpf/tcplife.bpf.c, the facts of this kernel and the user's filters before it."""
+"""The C text that bcc compiles: bpf/tcplife.bpf.c with all that it includes, and before it the facts of this kernel, of
+otel_tcplife, and of what the user chose.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
 from pathlib import Path
 
 from otel_tcplife.options import Filters, Scope, Sizes
-from otel_tcplife.probe.btf import Btf
-from otel_tcplife.session import EXECUTABLE_SIZE, SESSION, offset_of
+from otel_tcplife.probe.btf import Btf, BtfError, Member
+from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
+from otel_tcplife.session import (
+    COMM_SIZE,
+    EXECUTABLE_SIZE,
+    SESSION,
+    UNKNOWN,
+    UNKNOWN_TIME,
+    CloseReason,
+    Event,
+    OwnerSource,
+    Role,
+    offset_of,
+)
 
 CGROUP_PATH_SIZE = 256
 """Longer ones are cut; those of Kubernetes have up to 200 bytes."""
@@ -19,15 +35,31 @@ SCAN = "bpf_iter__task_file"
 """The function of the program that iterates over open files, and what it iterates in the kernel."""
 SCAN_TARGET = "bpf_iter_task_file"
 
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_MAIN = "tcplife.bpf.c"
+_INCLUDE = re.compile(r'#include "(\w+\.h)"')
 
-_MEMBER = re.compile(r"\b([A-Z]+(?:_[A-Z]+)*)_([a-z]\w*)\b")
+_STRUCT = r"[A-Z]+(?:_[A-Z]+)*"
+_MEMBER = re.compile(rf"\b(?!TYPE_)({_STRUCT})_([a-z]\w*)\b")
 _CONDITION = re.compile(r"^#(?:el)?if.*$", re.MULTILINE)
+_READ = re.compile(rf"\bREAD\([^;]*?, ({_STRUCT})_([a-z]\w*)\)")
+_TYPES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 _SOCK_FLAGS = ("SOCK_DEAD", "SOCK_DONE")
+
+_ENUMS: Mapping[str, type[IntEnum]] = {
+    "EVENT": Event,
+    "ROLE": Role,
+    "OWNER_SOURCE": OwnerSource,
+    "CLOSE_REASON": CloseReason,
+    "COUNTER": Counter,
+}
 _NESTED = {
     "ends": ("local_address", "peer_address", "local_port", "peer_port"),
     "owner": ("pid", "comm", "executable"),
 }
+"""Where the columns of a row lie that are members of a struct within struct session."""
+
+_TRACED_PROCESSES = 4096
+_LISTENERS = 8192
 
 
 def bpf_directory() -> Path:
@@ -38,25 +70,38 @@ def bpf_directory() -> Path:
 
 
 def program_text(
-    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_own: bool, cpus: int
+    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int
 ) -> str:
     """The whole program; `interim` in seconds, 0 for no interim reports.
 
-    Raise BtfError, naming it, if this kernel lacks a struct member that the program reads.
+    Raise BtfError, naming it, if this kernel lacks a struct member that the program reads, or has it in a width that no
+    integer has.
     """
-    source = (bpf_directory() / "tcplife.bpf.c").read_text()
-    macros = {**_offsets(source, btf), **_sizes(sizes, cpus), **_selection(filters), **_agent()}
+    source = _spliced()
+    macros = {**_members(source, btf), **_enumerators(), **_sizes(sizes, cpus), **_selection(filters), **_tracer()}
     macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
-    macros["HIDE_OWN"] = str(int(hide_own))
+    macros["HIDE_TRACER"] = str(int(hide_tracer))
     macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
     defines = [f"#define {name} {value}" for name, value in macros.items()]
-    return "\n".join([*defines, '#line 1 "tcplife.bpf.c"', source, *_layout_assertions()])
+    return "\n".join([*defines, source, *_layout_assertions()])
 
 
-def _offsets(source: str, btf: Btf) -> dict[str, str]:
-    """A macro for each member that the source names: TCP_SOCK_srtt_us is srtt_us of struct tcp_sock.
+def _spliced() -> str:
+    """The main file with each file that it includes in its place, each line said to be where it is written."""
+    directory = bpf_directory()
+    lines = [f'#line 1 "{_MAIN}"']
+    for number, line in enumerate((directory / _MAIN).read_text().splitlines(), start=1):
+        if included := _INCLUDE.fullmatch(line):
+            name = included[1]
+            lines += [f'#line 1 "{name}"', (directory / name).read_text(), f'#line {number + 1} "{_MAIN}"']
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
-    One that a condition of the preprocessor names may be missing.
+
+def _members(source: str, btf: Btf) -> dict[str, str]:
+    """Macros for each member that the source names: TCP_SOCK_srtt_us is where srtt_us of struct tcp_sock begins, and
+    TYPE_TCP_SOCK_srtt_us an integer as wide as it. One that a condition of the preprocessor names may be missing.
     """
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for struct, member in _MEMBER.findall(source):
@@ -64,19 +109,41 @@ def _offsets(source: str, btf: Btf) -> dict[str, str]:
     for struct, member in _MEMBER.findall("\n".join(_CONDITION.findall(source))):
         if not btf.has(struct.lower(), member):
             wanted[struct.lower()].discard(member)
-    offsets = btf.offsets(wanted)
-    macros = {f"{struct.upper()}_{member}": str(offset) for (struct, member), offset in offsets.items()}
+    members = btf.members(wanted)
+    _check_widths(source, members)
+    macros: dict[str, str] = {}
+    for (struct, name), member in members.items():
+        macros[f"{struct.upper()}_{name}"] = str(member.offset)
+        if member.width in _TYPES:
+            macros[f"TYPE_{struct.upper()}_{name}"] = _TYPES[member.width]
     return {**macros, **{flag: str(btf.enumerator("sock_flags", flag)) for flag in _SOCK_FLAGS}}
+
+
+def _check_widths(source: str, members: Mapping[tuple[str, str], Member]) -> None:
+    for struct, name in _READ.findall(source):
+        member = members.get((struct.lower(), name))
+        if member and member.width not in _TYPES:
+            raise BtfError(f"struct member {struct.lower()}.{name} is no integer in this kernel")
+
+
+def _enumerators() -> dict[str, str]:
+    """The values and the sizes that user space and the program share."""
+    values = {f"{prefix}_{each.name}": str(each.value) for prefix, enum in _ENUMS.items() for each in enum}
+    return {**values, "UNKNOWN": f"{UNKNOWN}U", "UNKNOWN_TIME": f"{UNKNOWN_TIME}ULL"}
 
 
 def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
     return {
+        "COMM_SIZE": str(COMM_SIZE),
         "EXECUTABLE_SIZE": str(EXECUTABLE_SIZE),
-        "PAGE_SIZE": str(PAGE_SIZE),
-        "RING_PAGES": str(sizes.ring_bytes // PAGE_SIZE),
+        "PAGE_SIZE": str(mmap.PAGESIZE),  # for the macro of bcc that makes a ring
+        "RING_PAGES": str(sizes.ring_bytes // mmap.PAGESIZE),
         "FLOWS_SIZE": str(sizes.flows),
-        "UNCLAIMED_SIZE": str(sizes.unclaimed),
+        "AWAITING_OWNER_SIZE": str(sizes.awaiting_owner),
+        "TRACED_SIZE": str(_TRACED_PROCESSES),
+        "LISTENERS_SIZE": str(_LISTENERS),
         "CPUS": str(cpus),
+        "COUNTERS_OF_A_CPU": str(COUNTERS_OF_A_CPU),
         "CGROUP_PATH_SIZE": str(CGROUP_PATH_SIZE),
     }
 
@@ -95,11 +162,11 @@ def _one_of(name: str, values: Iterable[int]) -> str:
     return "(" + (" || ".join(f"({name}) == {value}" for value in values) or "true") + ")"
 
 
-def _agent() -> dict[str, str]:
+def _tracer() -> dict[str, str]:
     """How the program knows this process, by the pid that its own PID namespace gives it."""
     namespace = os.stat("/proc/self/ns/pid")
     return {
-        "AGENT_PID": str(os.getpid()),
+        "TRACER_PID": str(os.getpid()),
         "PIDNS_DEVICE": str(namespace.st_dev),
         "PIDNS_INODE": str(namespace.st_ino),
     }

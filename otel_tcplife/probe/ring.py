@@ -14,7 +14,6 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.probe.program import PAGE_SIZE
 from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 _BUSY = 1 << 31
@@ -28,12 +27,12 @@ class Ring:
 
     def __init__(self, map_fd: int, size: int) -> None:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
-        consumer = mmap.mmap(map_fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        producer = mmap.mmap(map_fd, 2 * PAGE_SIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=PAGE_SIZE)
+        consumer = mmap.mmap(map_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        producer = mmap.mmap(map_fd, 2 * mmap.PAGESIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
         self._maps = consumer, producer
         self._read_to = np.frombuffer(consumer, np.uint64, 1)
         self._written_to = np.frombuffer(producer, np.uint64, 1)
-        self._data = np.frombuffer(producer, np.uint8, offset=PAGE_SIZE)
+        self._data = np.frombuffer(producer, np.uint8, offset=mmap.PAGESIZE)
         self._size = size
 
     def unmap(self) -> None:

@@ -24,7 +24,7 @@ WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
 
 
 def _source(scope: Scope) -> LiveSource:
-    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_own=False)
+    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
 
 
 def _read_until_ended(source: LiveSource, port: int, ends: int) -> SessionBatch:

@@ -25,7 +25,7 @@ _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
 
 def _source(monkeypatch: pytest.MonkeyPatch, older: OlderBtf, scope: Scope = Scope.HOST) -> LiveSource:
     monkeypatch.setattr(live, "read_kernel_btf", lambda: older)
-    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_own=False)
+    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
 
 
 def _server_end(source: LiveSource, port: int) -> dict[str, Any]:

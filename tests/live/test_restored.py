@@ -32,7 +32,7 @@ def _repairing(port: int, sent_to: int, received_to: int) -> socket.socket:
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_its_bytes_are_exact_and_what_another_socket_did_is_unknown(size: int) -> None:
-    with closing(LiveSource(Filters(), Sizes(), hide_own=False)) as source:
+    with closing(LiveSource(Filters(), Sizes(), hide_tracer=False)) as source:
         one, other = _repairing(0, 1000, 5000), _repairing(0, 5000, 1000)
         for end, peer in ((one, other), (other, one)):
             end.connect(peer.getsockname())

@@ -24,7 +24,7 @@ _RESETS = struct.pack("ii", 1, 0)
 
 @pytest.fixture
 def source() -> Generator[LiveSource]:
-    with closing(LiveSource(Filters(), Sizes(), hide_own=False)) as source:
+    with closing(LiveSource(Filters(), Sizes(), hide_tracer=False)) as source:
         yield source
 
 
@@ -90,7 +90,7 @@ def _waiting(listener: socket.socket) -> bytes:
 def test_a_session_that_waited_for_its_owner_does_not_get_another_socket_s(
     source: LiveSource, listener: socket.socket
 ) -> None:
-    with newest_map("flows") as flows, newest_map("unclaimed") as unclaimed, socket.socket() as client:
+    with newest_map("flows") as flows, newest_map("awaiting_owner") as unclaimed, socket.socket() as client:
         begun = _Begun(client, listener, flows)
         unclaimed.put(begun.client_at, _waiting(listener))
         client.close()
@@ -103,7 +103,7 @@ def test_a_session_that_waited_for_its_owner_does_not_get_another_socket_s(
 def test_a_session_that_waited_for_its_owner_is_counted_as_lost_when_another_one_has_to(
     source: LiveSource, listener: socket.socket
 ) -> None:
-    with newest_map("flows") as flows, newest_map("unclaimed") as unclaimed, socket.socket() as client:
+    with newest_map("flows") as flows, newest_map("awaiting_owner") as unclaimed, socket.socket() as client:
         begun = _Begun(client, listener, flows)
         for address in begun.server_at:
             unclaimed.put(address, _waiting(listener))

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 @contextmanager
 def tracing(interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].flows) -> Generator[LiveSource]:
     sizes = replace(DEFAULT_SIZES[Scope.PROCESS], flows=most_sessions)
-    source = LiveSource(Filters(), sizes, interim, Scope.PROCESS, hide_own=False)
+    source = LiveSource(Filters(), sizes, interim, Scope.PROCESS, hide_tracer=False)
     try:
         yield source
     finally:

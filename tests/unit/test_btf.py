@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tcplife.probe.btf import Btf, BtfError, read_kernel_btf
+from otel_tcplife.probe.btf import Btf, BtfError, Member, read_kernel_btf
 
 _INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
 
@@ -48,24 +48,24 @@ _BTF = Btf(_blob(_TYPES, _NAMES))
 
 
 def test_members_of_nameless_structs_and_unions_lie_in_the_one_around_them() -> None:
-    assert _BTF.offsets({"outer": ["first", "inside", "deep"]}) == {
-        ("outer", "first"): 0,
-        ("outer", "inside"): 12,
-        ("outer", "deep"): 16,
+    assert _BTF.members({"outer": ["first", "inside", "deep"]}) == {
+        ("outer", "first"): Member(0, 4),
+        ("outer", "inside"): Member(12, 4),
+        ("outer", "deep"): Member(16, 4),
     }
 
 
 @pytest.mark.parametrize("wanted", [("outer", "missing"), ("absent", "first"), ("states", "DONE")])
 def test_what_is_missing_is_named(wanted: tuple[str, str]) -> None:
     with pytest.raises(BtfError, match=r"no struct member {}\.{}".format(*wanted)):
-        _BTF.offsets({wanted[0]: [wanted[1]]})
+        _BTF.members({wanted[0]: [wanted[1]]})
 
 
 @pytest.mark.parametrize("struct_", ["outer", "aligned", "old"])
 def test_a_bit_field_is_refused_by_name_wherever_it_begins(struct_: str) -> None:
     with pytest.raises(BtfError, match=rf"{struct_}\.flags is a bit field"):
-        _BTF.offsets({struct_: ["flags"]})
-    assert _BTF.offsets({struct_: ["first"]})
+        _BTF.members({struct_: ["flags"]})
+    assert _BTF.members({struct_: ["first"]})
 
 
 def test_functions() -> None:
@@ -85,7 +85,7 @@ def _looked_up(blob: bytes) -> None:
         return
     for struct_, member in [("outer", "deep"), ("outer", "inside"), ("old", "first"), ("aligned", "flags")]:
         with suppress(BtfError):
-            btf.offsets({struct_: [member]})
+            btf.members({struct_: [member]})
     with suppress(BtfError):
         btf.enumerator("states", "NEVER")
     with suppress(BtfError):
@@ -108,7 +108,7 @@ def test_what_is_overwritten_is_a_btf_error(changes: list[tuple[int, int]]) -> N
 def test_a_nameless_struct_within_itself_ends() -> None:
     types = _type(0, _STRUCT, 1, 4, 0, 1, 0) + _type(_OUTER, _STRUCT, 1, 4, 0, 1, 0)
     with pytest.raises(BtfError, match="no struct member"):
-        Btf(_blob(types, _NAMES)).offsets({"outer": ["first"]})
+        Btf(_blob(types, _NAMES)).members({"outer": ["first"]})
 
 
 def test_enumerators() -> None:
@@ -118,8 +118,13 @@ def test_enumerators() -> None:
 
 
 def test_the_running_kernel() -> None:
-    offsets = read_kernel_btf().offsets({"sock_common": ["skc_daddr", "skc_rcv_saddr"]})
-    assert offsets == {("sock_common", "skc_daddr"): 0, ("sock_common", "skc_rcv_saddr"): 4}
+    members = read_kernel_btf().members(
+        {"sock_common": ["skc_daddr", "skc_rcv_saddr", "skc_net"], "tcp_sock": ["rtt_min"], "task_struct": ["comm"]}
+    )
+    assert members["sock_common", "skc_daddr"] == Member(0, 4)
+    assert members["sock_common", "skc_rcv_saddr"] == Member(4, 4)
+    widths = {name: member.width for (_, name), member in members.items()}
+    assert widths == {"skc_daddr": 4, "skc_rcv_saddr": 4, "skc_net": 8, "rtt_min": 24, "comm": 16}
 
 
 def test_what_is_no_btf(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from otel_tcplife.probe import bpf
 from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 
-def take_unclaimed(map_fd: int, closed_before: int) -> SessionBatch:
+def take_ownerless(map_fd: int, closed_before: int) -> SessionBatch:
     """Take out of the map the sessions that closed before this time, on the kernel's clock in ns.
 
     Each is taken either here or by the BPF program, whoever deletes it first. Raise OSError where bpf(2) is refused.

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/* How a session leaves the program: into the ring, at once or when its owner is known. */
+
+/* Read by user space; a record that an interrupt holds up stays busy for as long. */
+BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+/*
+ * Sessions that a packet ended before their owner was seen, by the address of the socket: they wait for the task that
+ * closes its descriptor. Whoever deletes one reports it: that task, or user space when it has waited long enough.
+ */
+BPF_HASH(awaiting_owner, u64, struct session, AWAITING_OWNER_SIZE);
+
+static inline bool selected(const struct session *session)
+{
+	return SELECT_IP_VERSION(session->ip_version) &&
+	       SELECT_LOCAL_PORT(session->ends.local_port) && SELECT_PEER_PORT(session->ends.peer_port);
+}
+
+/* Every record leaves through here, so that it is counted exactly once. */
+static inline void submit(struct session *session, bool ours)
+{
+	if (!ours || !SELECT_PID(session->owner.pid))
+		count(COUNTER_FILTERED);
+	else if (ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
+		count(COUNTER_RING_FULL);
+	else
+		count(COUNTER_SUBMITTED);
+}
+
+/* Whether it is the socket of this session, not another one at its address; one that was disconnected has no peer. */
+static inline bool has_peer_of(u64 sk, const struct session *session)
+{
+	u16 port = htons(READ(sk, SOCK_COMMON_skc_dport));
+
+	return !port || port == session->ends.peer_port;
+}
+
+/* The running task has the descriptor of a socket whose session has ended: it is the owner. */
+static inline void claim(u64 sk)
+{
+	struct session *waiting = awaiting_owner.lookup(&sk);
+	struct session session;
+
+	if (!waiting)
+		return;
+	if (SCOPE_PROCESS && in_kernel_thread())
+		return;	/* whether it is ours is not known, nor will be: user space counts it */
+	session = *waiting;
+	if (awaiting_owner.delete(&sk))
+		return;	/* user space took it, having waited long enough */
+	if (!has_peer_of(sk, &session)) {
+		submit(&session, !SCOPE_PROCESS);
+		return;
+	}
+	if (read_owner(sk, &session.owner))
+		session.owner_source = OWNER_SOURCE_CLOSE;
+	submit(&session, is_traced_owner(&session.owner));
+}
+
+/* Have a session wait for that. False where there is no room. */
+static inline bool park_until_owner(u64 sk, struct session *session)
+{
+	if (!awaiting_owner.insert(&sk, session))
+		return true;
+	if (awaiting_owner.delete(&sk))
+		return false;
+	count(COUNTER_NOT_FOLLOWED);	/* of another socket at this address, whose end was missed */
+	return !awaiting_owner.insert(&sk, session);
+}

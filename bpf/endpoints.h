@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/* The addresses and ports of a socket. */
+
+static inline void read_endpoints(u64 sk, struct endpoints *ends)
+{
+	if (READ(sk, SOCK_COMMON_skc_family) == AF_INET) {
+		ends->local_address[10] = ends->local_address[11] = 0xff;
+		ends->peer_address[10] = ends->peer_address[11] = 0xff;
+		READ_INTO(ends->local_address + 12, 4, sk, SOCK_COMMON_skc_rcv_saddr);
+		READ_INTO(ends->peer_address + 12, 4, sk, SOCK_COMMON_skc_daddr);
+	} else {
+		READ_INTO(ends->local_address, 16, sk, SOCK_COMMON_skc_v6_rcv_saddr);
+		READ_INTO(ends->peer_address, 16, sk, SOCK_COMMON_skc_v6_daddr);
+	}
+	/* skc_num is already 0 at CLOSE, inet_sport is not */
+	ends->local_port = htons(READ(sk, INET_SOCK_inet_sport));
+	ends->peer_port = htons(READ(sk, SOCK_COMMON_skc_dport));
+}
+
+static inline void swap_ends(struct endpoints *ends)
+{
+	struct endpoints seen_here = *ends;
+
+	__builtin_memcpy(ends->local_address, seen_here.peer_address, 16);
+	__builtin_memcpy(ends->peer_address, seen_here.local_address, 16);
+	ends->local_port = seen_here.peer_port;
+	ends->peer_port = seen_here.local_port;
+}
+
+static inline u8 ip_version(const u8 *address)
+{
+	u64 high;
+	u32 middle;
+
+	__builtin_memcpy(&high, address, 8);
+	__builtin_memcpy(&middle, address + 8, 4);
+	return !high && middle == htonl(0xffff) ? 4 : 6;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/* What is remembered of sockets while they are open. */
+
+/* What is remembered of a socket while it is open. */
+struct flow {
+	u64 started_at;	/* 0 where it began before tracing did */
+	u64 established_at;
+	u64 reported_at;	/* when it was last reported, or found open */
+	u64 handshake;
+	u8 established;
+	u8 adopted : 1;		/* it was open before tracing began */
+	u8 tracer_connection : 1;	/* an end of one of the tracer, never reported */
+	u8 traced : 1;		/* of a process that is traced, as far as is known */
+	u8 end_missed : 1;	/* it was found to have ended only when its socket was destroyed */
+	u8 restored : 1;	/* its state was set by TCP_REPAIR: its handshake was that of another socket */
+	u8 of_kernel : 1;	/* a kernel thread connected it, for no process */
+	u8 left_to_kernel : 1;	/* a kernel thread closed it, for a process that is not known */
+	u8 role;
+	u8 owner_source;
+	u8 first_fin;	/* CLOSE_REASON_LOCAL_CLOSE or CLOSE_REASON_PEER_CLOSE: who sent FIN first; 0 before any */
+	u8 sent_fin;
+	u32 data_segments;	/* received when it sent FIN */
+	struct owner owner;
+};
+
+/*
+ * By the address of the socket. Written by the hooks of that socket, which the kernel runs one after the other, as it holds
+ * the socket's lock when it changes its state; only the scan looks at a flow meanwhile, and writes no more than it must
+ * (see scan.h).
+ */
+BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
+/* Sockets that found the map of flows full, so that their end is counted as what it is. Written as that one. */
+BPF_HASH(overflowed, u64, u8, FLOWS_SIZE);
+/*
+ * How many more of them there are than have room there: which they are is not known, and does not change the count.
+ * Written by all CPUs, by atomic additions.
+ */
+BPF_ARRAY(beyond_overflowed, s64, 1);
+
+/* It came to an end of which nothing is known. */
+static inline void end_unseen(const struct flow *flow)
+{
+	if (flow->tracer_connection)
+		return;
+	if (flow->established)
+		count(COUNTER_CLOSED);
+	count_lost(COUNTER_NOT_FOLLOWED);
+}
+
+static inline void follow(u64 sk, const struct flow *flow)
+{
+	struct flow *before;
+	u32 only = 0;
+	u8 yes = 1;
+	s64 *beyond;
+
+	if (!flows.insert(&sk, (struct flow *)flow))
+		return;
+	before = flows.lookup(&sk);
+	if (before) {	/* of another socket at this address, all of whose end was missed */
+		end_unseen(before);
+		*before = *flow;
+		return;
+	}
+	if (!overflowed.update(&sk, &yes))
+		return;
+	beyond = beyond_overflowed.lookup(&only);
+	if (beyond)
+		__sync_fetch_and_add(beyond, 1);
+	if (SCOPE_PROCESS)
+		count_lost(COUNTER_MAP_FULL);	/* its end will look like that of somebody else's */
+}
+
+/* Whether a socket that ends without a flow began when there was no room for one; else it began before tracing did. */
+static inline bool found_no_room(u64 sk)
+{
+	u32 only = 0;
+	s64 *beyond;
+
+	if (!overflowed.delete(&sk))
+		return true;
+	if (SCOPE_PROCESS)
+		return false;
+	beyond = beyond_overflowed.lookup(&only);
+	if (!beyond || *beyond <= 0)
+		return false;
+	__sync_fetch_and_add(beyond, -1);
+	return true;
+}

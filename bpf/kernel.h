@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/* What the program uses of the kernel: constants, and how a member of a struct is read. */
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+#define SHUTDOWN_MASK 3	/* include/net/sock.h: both directions */
+#define PF_EXITING 0x4	/* include/linux/sched.h */
+#define PF_KTHREAD 0x200000
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define EPIPE 32
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define ETIMEDOUT 110
+
+/* include/net/tcp_states.h; the names are those of RFC 9293 */
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_FIN_WAIT1,
+	TCP_FIN_WAIT2,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_LISTEN,
+	TCP_CLOSING,
+};
+
+#define htons(port) __builtin_bswap16(port)
+#define htonl(address) __builtin_bswap32(address)
+
+/* <STRUCT>_<member> is the offset of a member, TYPE_<STRUCT>_<member> an integer as wide as it, both from BTF. */
+#define READ_INTO(to, size, base, offset) bpf_probe_read_kernel(to, size, (void *)(base) + (offset))
+
+#define READ(base, member) ({						\
+	TYPE_##member value = 0;					\
+	READ_INTO(&value, sizeof(value), base, member);			\
+	value;								\
+})
+
+static inline u32 netns(u64 sk)
+{
+	return READ(READ(sk, SOCK_COMMON_skc_net) + NET_ns, NS_COMMON_inum);
+}
+
+static inline u32 tgid_of(u64 task)
+{
+	return READ(task, TASK_STRUCT_tgid);
+}

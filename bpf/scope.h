@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
+/*
+ * Whose sessions are traced. Of scope host, everybody's; of scope process, those of the tracer, the process whose program
+ * this is, and of what it forks while that runs the same program.
+ */
+
+static inline bool is_tracer(void)
+{
+	struct bpf_pidns_info id = {};
+
+	if (bpf_get_ns_current_pid_tgid(PIDNS_DEVICE, PIDNS_INODE, &id, sizeof(id)))
+		return false;
+	return id.tgid == TRACER_PID;
+}
+
+#if SCOPE_PROCESS
+/*
+ * The tracer and what it forked, by tgid, with their tasks. Written by the first scan, which runs in the tracer, and by
+ * the hooks of processes; a tgid is written only while its process is being made or runs, one CPU at a time.
+ */
+BPF_HASH(traced_tgids, u32, u64, TRACED_SIZE);
+
+struct listener {
+	u32 netns;
+	u32 port;
+};
+
+/* Where a traced process listens. When there are too many, the one that accepted nothing for longest is forgotten. */
+BPF_TABLE("lru_hash", struct listener, u8, listeners, LISTENERS_SIZE);
+
+static inline bool is_traced(u32 tgid)
+{
+	return traced_tgids.lookup(&tgid) != NULL;
+}
+
+static inline bool is_traced_task(void)
+{
+	return is_traced(bpf_get_current_pid_tgid() >> 32);
+}
+
+static inline void trace_process(u32 tgid, u64 task)
+{
+	if (traced_tgids.update(&tgid, &task))
+		count(COUNTER_UNTRACED);
+}
+
+/*
+ * What the tracer forked before it says that tracing has begun traces itself, and what it forks from then on does not.
+ * Both are sure of that, as it holds its forks off meanwhile.
+ */
+static inline void begin_tracing(void)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (!is_traced(tgid) && is_tracer())
+		trace_process(tgid, READ(bpf_get_current_task(), TASK_STRUCT_group_leader));
+}
+
+static inline void trace_fork(u32 child, u64 task)
+{
+	if (is_traced_task())
+		trace_process(child, task);
+	else
+		traced_tgids.delete(&child);	/* its number may have been that of one that was traced */
+}
+
+/* Another program is traced by a tracer of its own, or not at all. */
+static inline void stop_tracing_program(u32 tgid)
+{
+	if (!is_tracer())
+		traced_tgids.delete(&tgid);
+}
+
+/* A process has closed its descriptors, and was waited for. Its number may already be another's. */
+RAW_TRACEPOINT_PROBE(sched_process_free)
+{
+	u64 task = ctx->args[0], *known;
+	u32 tgid = tgid_of(task);
+
+	known = traced_tgids.lookup(&tgid);
+	if (known && *known == task)
+		traced_tgids.delete(&tgid);
+	return 0;
+}
+
+static inline void note_listener(u64 sk)
+{
+	struct listener here = { .netns = netns(sk), .port = READ(sk, SOCK_COMMON_skc_num) };
+	u8 yes = 1;
+
+	listeners.update(&here, &yes);
+}
+
+/* The socket that a listener makes has its port. */
+static inline bool has_traced_listener(u64 sk)
+{
+	struct listener here = { .netns = netns(sk), .port = READ(sk, SOCK_COMMON_skc_num) };
+
+	return listeners.lookup(&here) != NULL;
+}
+#else
+/* Empty: while there is a map of this name, sessions of the whole host are traced. See probe/host_collector.py. */
+BPF_ARRAY(tcplife_host, u8, 1);
+
+#define is_traced(tgid) true
+#define is_traced_task() true
+#define begin_tracing() do { } while (0)
+#define trace_fork(child, task) do { } while (0)
+#define stop_tracing_program(tgid) do { } while (0)
+#define note_listener(sk) do { } while (0)
+#define has_traced_listener(sk) true
+#endif
