@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from otel_tcplife.columns import Column, Flags, Numbers, Texts, constant, encode, lookup
 from otel_tcplife.identity import container_of
+from otel_tcplife.printable import printable
 from otel_tcplife.session import (
     LARGEST_INTEGER,
     UNKNOWN,
@@ -468,8 +469,11 @@ def _hosts(addresses: Texts) -> Texts:
 
 
 def _name(raw: bytes) -> str | None:
-    """A name that a process gave itself: any bytes at all."""
-    return raw.decode("utf-8", "replace") if raw else None
+    """A name that a process gave itself, which can be any bytes: the same text in bodies, attributes and the table.
+
+    Where all of it is printable UTF-8, the text is exactly these bytes; what is not is U+FFFD (see printable.py).
+    """
+    return printable(raw.decode("utf-8", "replace")) if raw else None
 
 
 def _error_name(number: int) -> str | None:

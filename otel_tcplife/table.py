@@ -11,6 +11,7 @@ from socket import AF_INET, AF_INET6, inet_ntop
 import numpy as np
 import numpy.typing as npt
 
+from otel_tcplife.printable import printable
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN_TIME, Event, SessionBatch
 
 _NARROW = "%-5s %-10.10s %s%-15s %-5s %-15s %-5s %5s %5s %s"
@@ -109,12 +110,8 @@ def _times_of_day(batch: SessionBatch) -> list[str]:
 
 def _comms(batch: SessionBatch) -> list[str]:
     comms: list[bytes] = batch["comm"].tolist()
-    texts = {comm: _printable(comm.decode("utf-8", "replace")) for comm in set(comms)}
+    texts = {comm: printable(comm.decode("utf-8", "replace")) for comm in set(comms)}
     return [texts[comm] for comm in comms]
-
-
-def _printable(text: str) -> str:
-    return "".join([character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text])
 
 
 def _packed(batch: SessionBatch, column: str) -> list[bytes]:
