@@ -53,9 +53,9 @@ def _receiver(signal: Signal, config: OtlpConfig) -> Check:
     """Whether the collector takes this signal, asked by a request without any data."""
     reply = _reply_within(min(config.timeout, _PATIENCE), signal, config)
     if isinstance(reply, Accepted):
-        return Check("collector", True, f"{config.endpoint} takes {signal}")
+        return Check("collector", True, f"{config.shown} takes {signal}")
     remedy = "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens"
-    return Check("collector", False, f"{config.endpoint}: {reply.reason}", remedy)
+    return Check("collector", False, f"{config.shown}: {reply.reason}", remedy)
 
 
 def _reply_within(seconds: float, signal: Signal, config: OtlpConfig) -> Reply:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_tcplife.export.otlp_config import Signal
+from otel_tcplife.standard_variables import is_sdk_disabled
 
 DEFAULT_DIRECTORY = "./otel-tcplife-data"
 
@@ -21,14 +22,19 @@ class Destinations:
     directory: str | None
     agent: bool = False
     """Whether both go to the providers of the OpenTelemetry agent that runs this process."""
+    disabled: bool = False
+    """Whether nothing goes anywhere because the user has said so for all SDKs."""
 
 
 def destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
     """OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER; without them, OTLP where an endpoint is set.
 
     To an agent, if `opentelemetry-instrument` runs us: these variables are meant for it. Where no signal has anywhere
-    to go, all that are wanted go to files in DEFAULT_DIRECTORY.
+    to go, all that are wanted go to files in DEFAULT_DIRECTORY. With OTEL_SDK_DISABLED=true nothing goes anywhere.
+    Raise BadUsage where that is neither true nor false.
     """
+    if is_sdk_disabled(environ):
+        return Destinations(("none",), ("none",), None, disabled=True)
     if _has_agent():
         return Destinations(("none",), ("none",), otlp_file, agent=True)
     logs, metrics = _exporters("logs", environ), _exporters("metrics", environ)

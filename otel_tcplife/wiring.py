@@ -74,14 +74,15 @@ def read_settings(chosen: Destinations) -> Settings:
 def describe(settings: Settings, chosen: Destinations) -> str:
     """Where the telemetry goes, for the eyes of the user."""
     configs = {"logs": settings.logs, "metrics": settings.metrics}
-    ways = [f"{signal} to {config.endpoint}" for signal, config in configs.items() if config]
+    ways = [f"{signal} to {config.shown}" for signal, config in configs.items() if config]
     ways += [f"logs to the exporter {exporter.name}" for exporter in settings.other_logs]
     ways += [f"metrics to the exporter {exporter.name}" for exporter in settings.other_metrics]
     if chosen.agent:
         ways.append("logs and metrics to the OpenTelemetry agent of this process")
     if chosen.directory:
         ways.append(f"OTLP JSON Lines to {chosen.directory}")
-    return ", ".join(ways) or "no telemetry is exported"
+    nothing = "no telemetry is exported" + (", as OTEL_SDK_DISABLED is true" if chosen.disabled else "")
+    return ", ".join(ways) or nothing
 
 
 def wire(
@@ -113,7 +114,7 @@ def wire(
         logs(OTLP, Delivery(OTLP, settings.encoder, transport, config, ledger, stop, say), RECORDS_IN_REQUEST)
     if config := settings.metrics:
         otlp = otlp_metric_exporter(config)
-        metrics(through_exporter(otlp), config.endpoint, lambda: otlp.shutdown())
+        metrics(through_exporter(otlp, config.hide), config.shown, lambda: otlp.shutdown())
     if files and (chosen.agent or chosen.logs != (NONE,)):
         logs("file", lambda batch: files.write_logs(batch, stop), _RECORDS_AT_ONCE)
     if files and (chosen.agent or chosen.metrics != (NONE,)):

@@ -42,8 +42,8 @@ class Delivery:
         self._timeout = config.timeout
         self._ledger = ledger
         self._stop = stop
-        self._away = Trouble(say, f"export logs to {config.endpoint}")
-        self._refusal = Trouble(say, f"have all logs accepted by {config.endpoint}")
+        self._away = Trouble(say, f"export logs to {config.shown}")
+        self._refusal = Trouble(say, f"have all logs accepted by {config.shown}")
 
     def __call__(self, batch: SessionBatch) -> None:
         """Send one batch: try until the receiver takes or refuses it, or until all must have ended."""

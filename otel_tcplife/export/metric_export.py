@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.printable import one_line
 from otel_tcplife.say import Say, Trouble
 from otel_tcplife.worker import Stop
 
@@ -19,18 +20,33 @@ Export = Callable[[MetricsData], str]
 _GRACE = 0.5
 """Seconds for an export that is given up to say why it had failed."""
 
+_LONGEST_REASON = 300
+_NO_REASON = "it gave no reason"
+
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+
+
+_TIMEOUT = "OTEL_METRIC_EXPORT_TIMEOUT"
+
+
+def export_timeout(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds that collecting may take where the SDK does it: OTEL_METRIC_EXPORT_TIMEOUT has milliseconds."""
+    return _seconds(environ, _TIMEOUT, "30000", "is no time")
 
 
 def export_interval(environ: Mapping[str, str] = os.environ) -> float:
     """Seconds between two exports: OTEL_METRIC_EXPORT_INTERVAL has milliseconds. Raise BadUsage if it is no such."""
-    value = environ.get(_INTERVAL, "").strip() or "60000"
+    return _seconds(environ, _INTERVAL, "60000", "is no interval")
+
+
+def _seconds(environ: Mapping[str, str], variable: str, default: str, problem: str) -> float:
+    value = environ.get(variable, "").strip() or default
     try:
         milliseconds = float(value)
     except ValueError:
         milliseconds = 0
     if not 0 < milliseconds / 1000 <= threading.TIMEOUT_MAX:
-        raise BadUsage(f"{_INTERVAL}={value!r} is no interval", "give a number of milliseconds, such as 60000")
+        raise BadUsage(f"{variable}={value!r} {problem}", f"give a number of milliseconds, such as {default}")
     return milliseconds / 1000
 
 
@@ -85,8 +101,11 @@ class MetricExport:
             self._trouble.over()
 
 
-def through_exporter(exporter: MetricExporter) -> Export:
-    """The exporter of an SDK, whose complaints become the reason of its failure instead of lines in a log."""
+def through_exporter(exporter: MetricExporter, hide: Callable[[str], str]) -> Export:
+    """The exporter of an SDK, whose complaints become the reason of its failure instead of lines in a log.
+
+    `hide` takes what is secret out of them.
+    """
     last = _LastWarning()
     logger = logging.getLogger("opentelemetry.exporter")
     logger.addHandler(last)
@@ -97,18 +116,18 @@ def through_exporter(exporter: MetricExporter) -> Export:
         try:
             done = exporter.export(data)
         except Exception as error:  # noqa: BLE001 an exporter is a stranger's code, and must not end the thread
-            return f"{type(error).__name__}: {error}"
-        return "" if done is MetricExportResult.SUCCESS else last.text or "it gave no reason"
+            return one_line(hide(f"{type(error).__name__}: {error}"), _LONGEST_REASON)
+        return "" if done is MetricExportResult.SUCCESS else one_line(hide(last.text), _LONGEST_REASON) or _NO_REASON
 
     return export
 
 
 class _LastWarning(logging.Handler):
-    """Keeps the last message, in one line."""
+    """Keeps the last message."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = " ".join(record.getMessage().split())[:300]
+        self.text = record.getMessage()

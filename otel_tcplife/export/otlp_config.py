@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.endpoint import hidden, is_host, misplaced_at, secrets_of, shown
+from otel_tcplife.export.setting import Setting
+from otel_tcplife.export.tls_files import certificate_file, client_files
 
 Signal = Literal["logs", "metrics"]
 Protocol = Literal["grpc", "http/protobuf"]
@@ -23,14 +26,24 @@ _COMPRESSIONS: dict[Protocol, tuple[Compression, ...]] = {
     "grpc": ("none", "gzip"),
 }
 _DEFAULT_SECONDS = 10.0
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.001, 86400.0
+"""What is shorter ends before any answer; what is longer than a day is no time that anybody meant."""
 
-# What gRPC's "Name Resolution" (doc/naming.md) has besides host:port.
-_GRPC_NAME = re.compile(r"(dns|unix|unix-abstract|ipv4|ipv6|vsock):\S+")
+# What gRPC's "Name Resolution" (doc/naming.md) has besides host:port. A DNS server (dns://server/host) the SDK's
+# exporter of metrics would take for the receiver, and no other scheme has an authority.
+_GRPC_NAME = re.compile(r"(dns|unix|unix-abstract|ipv4|ipv6|vsock):(?!//[^/])[\x21-\x7e]+")
+_GRPC_PATH = re.compile(r"unix(-abstract)?:.*")
 _NOT_IN_URLS = re.compile(r"[^\x21-\x7e]")
-_CREDENTIALS = re.compile(r"[^/]*@")
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+:[0-9]{1,5}")
 
 # The keys and values of W3C Baggage, with spaces let in as the SDKs of all languages do ("Bearer x").
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*([\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*)")
+_PROVIDERS: dict[Protocol, str] = {
+    "http/protobuf": "OTEL_PYTHON_EXPORTER_OTLP_HTTP",
+    "grpc": "OTEL_PYTHON_EXPORTER_OTLP_GRPC",
+}
+_RETRYABLE_CODES = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES"
+
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _GRPC_KEY = re.compile(r"[0-9a-z_.\-]+(?<!-bin)")
 
@@ -40,8 +53,9 @@ class OtlpConfig:
     """How one signal reaches its receiver."""
 
     protocol: Protocol
-    endpoint: str
-    """For http/protobuf the whole URL, path included; for grpc a target as gRPC names it, such as host:port."""
+    endpoint: str = field(repr=False)
+    """For http/protobuf the whole URL, path included; for grpc a target as gRPC names it, such as host:port. A URL can
+    have secrets: messages have `shown`."""
     insecure: bool
     """Without TLS."""
     headers: Mapping[str, str] = field(repr=False)
@@ -54,14 +68,24 @@ class OtlpConfig:
     compression: Compression
     timeout: float
     """Seconds, for one sending."""
+    credential_provider: Setting | None = None
+    """The entry point that makes the requests.Session or the grpc.ChannelCredentials to send with."""
+    retryable_codes: frozenset[str] | None = None
+    """Names of the gRPC status codes after which to send again; None for those of the specification."""
 
+    @property
+    def shown(self) -> str:
+        """The endpoint for the eyes of the user."""
+        return self.endpoint if self.protocol == "grpc" else shown(self.endpoint)
 
-class _Setting(NamedTuple):
-    variable: str
-    value: str
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """What must not be repeated."""
+        return secrets_of("" if self.protocol == "grpc" else self.endpoint, self.headers)
 
-    def bad(self, problem: str, remedy: str) -> BadUsage:
-        return BadUsage(f"{self.variable}={self.value!r} {problem}", remedy)
+    def hide(self, text: str) -> str:
+        """What others say of the sending, without the secrets that they may repeat."""
+        return hidden(text, self.secrets)
 
 
 def otlp_config(signal: Signal, environ: Mapping[str, str] = os.environ) -> OtlpConfig:
@@ -74,20 +98,20 @@ def otlp_config(signal: Signal, environ: Mapping[str, str] = os.environ) -> Otlp
     would have an SDK ignore with a warning.
     """
 
-    def setting(option: str) -> _Setting:
-        common = f"OTEL_EXPORTER_OTLP_{option}"
-        for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option}", common):
+    def setting(option: str, prefix: str = "OTEL_EXPORTER_OTLP") -> Setting:
+        common = f"{prefix}_{option}"
+        for variable in (f"{prefix}_{signal.upper()}_{option}", common):
             if value := environ.get(variable, "").strip():
-                return _Setting(variable, value)
-        return _Setting(common, "")
+                return Setting(variable, value)
+        return Setting(common, "")
 
     protocol = _protocol(setting("PROTOCOL"))
     if protocol == "grpc":
         endpoint, insecure = _grpc_target(setting("ENDPOINT"), setting("INSECURE"))
     else:
         endpoint, insecure = _http_url(setting("ENDPOINT"), signal)
-    certificate = _authorities(setting("CERTIFICATE"))
-    client_key, client_certificate = _client_identity(setting("CLIENT_KEY"), setting("CLIENT_CERTIFICATE"))
+    certificate = certificate_file(setting("CERTIFICATE"))
+    client_key, client_certificate = client_files(setting("CLIENT_KEY"), setting("CLIENT_CERTIFICATE"))
     return OtlpConfig(
         protocol=protocol,
         endpoint=endpoint,
@@ -98,36 +122,51 @@ def otlp_config(signal: Signal, environ: Mapping[str, str] = os.environ) -> Otlp
         client_certificate=client_certificate,
         compression=_compression(setting("COMPRESSION"), protocol),
         timeout=_timeout(setting("TIMEOUT")),
+        credential_provider=_provider(setting("CREDENTIAL_PROVIDER", _PROVIDERS[protocol]), protocol, insecure),
+        retryable_codes=_retryable_codes(environ.get(_RETRYABLE_CODES, "")) if protocol == "grpc" else None,
     )
 
 
-def _protocol(setting: _Setting) -> Protocol:
+def _protocol(setting: Setting) -> Protocol:
     for protocol in _PROTOCOLS:
         if setting.value.lower() in (protocol, ""):
             return protocol
     raise setting.bad("is not supported", f"use one of {', '.join(_PROTOCOLS)}")
 
 
-def _compression(setting: _Setting, protocol: Protocol) -> Compression:
+def _compression(setting: Setting, protocol: Protocol) -> Compression:
     for compression in _COMPRESSIONS[protocol]:
         if setting.value.lower() in (compression, ""):
             return compression
     raise setting.bad(f"is not supported over {protocol}", f"use one of {', '.join(_COMPRESSIONS[protocol])}")
 
 
-def _timeout(setting: _Setting) -> float:
+def _timeout(setting: Setting) -> float:
     if not setting.value:
         return _DEFAULT_SECONDS
     try:
         seconds = float(setting.value)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise setting.bad("is no time", "give a positive number of seconds, such as 10")
+    if not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
+        raise setting.bad("is no time", f"give a number of seconds from {_SHORTEST_SECONDS} to 86400, such as 10")
     return seconds
 
 
-def _http_url(setting: _Setting, signal: Signal) -> tuple[str, bool]:
+def _provider(setting: Setting, protocol: Protocol, insecure: bool) -> Setting | None:
+    if not setting.value:
+        return None
+    if protocol == "grpc" and insecure:
+        raise setting.bad("is of no use without TLS", "give an https:// endpoint, or unset it")
+    return setting
+
+
+def _retryable_codes(text: str) -> frozenset[str] | None:
+    """Checked by whoever knows the codes."""
+    return frozenset(code.strip().upper() for code in text.split(",") if code.strip()) or None
+
+
+def _http_url(setting: Setting, signal: Signal) -> tuple[str, bool]:
     """The URL and whether it is plain, by the specification's "Endpoint URLs for OTLP/HTTP"."""
     url = _split(setting, setting.value or "http://localhost:4318")
     if setting.variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
@@ -137,39 +176,47 @@ def _http_url(setting: _Setting, signal: Signal) -> tuple[str, bool]:
     return urlunsplit((url.scheme, url.netloc, path, url.query, "")), url.scheme == "http"
 
 
-def _grpc_target(setting: _Setting, insecure: _Setting) -> tuple[str, bool]:
+def _grpc_target(setting: Setting, insecure: Setting) -> tuple[str, bool]:
     """The target and whether it is plain: an http or https scheme says so, INSECURE does for all other forms."""
     flag = insecure.value.lower()
     if flag not in ("", "true", "false"):
         raise insecure.bad("is neither true nor false", "use one of these")
     endpoint = setting.value or "http://localhost:4317"
-    if _GRPC_NAME.fullmatch(endpoint):
+    if _GRPC_NAME.fullmatch(endpoint) and (_GRPC_PATH.fullmatch(endpoint) or not re.search("[@?#]", endpoint)):
         return endpoint, flag == "true"
+    if endpoint.lower().startswith("dns://"):
+        raise BadUsage(f"{setting.variable} names a DNS server", "leave it out: dns:///host:port, or host:port alone")
     has_scheme = "://" in endpoint
-    url = _split(setting, endpoint if has_scheme else f"http://{endpoint}")
-    if "@" in url.netloc or (not has_scheme and url.netloc != endpoint):
-        raise _bad_endpoint(setting, "is no gRPC target", "write it such as http://localhost:4317")
+    url = _split(setting, endpoint if has_scheme else f"http://{endpoint}", "is no gRPC target")
+    if "@" in url.netloc:
+        remedy = "leave them out: gRPC sends credentials as headers, which OTEL_EXPORTER_OTLP_HEADERS has"
+        raise BadUsage(f"{setting.variable} has a user name or password", remedy)
+    if not has_scheme and url.netloc != endpoint:
+        raise BadUsage(f"{setting.variable} is no gRPC target", "write it such as http://localhost:4317")
     return url.netloc, url.scheme == "http" if has_scheme else flag == "true"
 
 
-def _split(setting: _Setting, endpoint: str) -> SplitResult:
+def _split(setting: Setting, endpoint: str, problem: str = "is no http:// or https:// URL") -> SplitResult:
+    """The parts of a URL with a host. What is none is not repeated, as it may be or have a secret."""
+    example = f"write it such as http://localhost:{4317 if 'gRPC' in problem else 4318}"
+    if misplaced_at(endpoint):
+        remedy = "percent-encode what is special in a user name or password, / as %2F, ? as %3F, # as %23 and @ as %40"
+        raise BadUsage(f"{setting.variable} has an @ behind its host", remedy)
+    if _NOT_IN_URLS.search(endpoint):
+        raise BadUsage(f"{setting.variable} has a space in it, or what is not ASCII", example)
     try:
         url = urlsplit(endpoint)
-        # Reading the port is what checks it.
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0 and not _NOT_IN_URLS.search(endpoint):
-            return url
+        port = url.port  # reading it is what checks it
     except ValueError:
-        pass
-    example = "http://localhost:4318" if "://" in endpoint else f"http://{endpoint}"
-    raise _bad_endpoint(setting, "is no http:// or https:// URL", f"write it such as {example}")
+        raise BadUsage(f"{setting.variable} has a port or an IPv6 address that is none", example) from None
+    if url.scheme in ("http", "https") and is_host(url.hostname) and port != 0:
+        return url
+    if _HOST_AND_PORT.fullmatch(endpoint):
+        raise setting.bad(problem, f"write it such as http://{endpoint}")
+    raise BadUsage(f"{setting.variable} {problem}", example)
 
 
-def _bad_endpoint(setting: _Setting, problem: str, remedy: str) -> BadUsage:
-    """As setting.bad(), without the user name and password that a URL may have."""
-    return _Setting(setting.variable, _CREDENTIALS.sub("...@", setting.value)).bad(problem, remedy)
-
-
-def _headers(setting: _Setting, protocol: Protocol) -> dict[str, str]:
+def _headers(setting: Setting, protocol: Protocol) -> dict[str, str]:
     headers: dict[str, str] = {}
     for number, pair in enumerate(setting.value.split(","), start=1):
         if not pair.strip():
@@ -187,35 +234,3 @@ def _headers(setting: _Setting, protocol: Protocol) -> dict[str, str]:
             raise BadUsage(f"{setting.variable}: gRPC cannot send a header named {name}", "rename it or use HTTP")
         headers[name] = value
     return headers
-
-
-def _authorities(setting: _Setting) -> str | None:
-    if not setting.value:
-        return None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(setting.value)
-    except OSError as error:
-        raise setting.bad(f"cannot be read: {_why(error)}", "name a readable PEM file of certificates") from error
-    return setting.value
-
-
-def _client_identity(key: _Setting, certificate: _Setting) -> tuple[str | None, str | None]:
-    if not certificate.value:
-        if key.value:
-            raise key.bad(f"is of no use without {certificate.variable}", f"set {certificate.variable} besides")
-        return None, None
-    key = key if key.value else certificate
-    try:
-        # The password keeps OpenSSL from asking for one at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate.value, key.value, password="")
-    except OSError as error:
-        also = "" if key is certificate else f" with {key.variable}={key.value!r}"
-        remedy = "name readable PEM files of a certificate and its key, unencrypted"
-        raise certificate.bad(f"cannot be read{also}: {_why(error)}", remedy) from error
-    return key.value, certificate.value
-
-
-def _why(error: OSError) -> str:
-    """The reason of OpenSSL or of the system, in lower case without numbers."""
-    reason = getattr(error, "reason", None) or error.strerror or "no PEM file"
-    return str(reason).replace("_", " ").lower()

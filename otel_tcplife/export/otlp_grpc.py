@@ -11,12 +11,17 @@ from pathlib import Path
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.credential_provider import load_credentials
+from otel_tcplife.export.grpc_environment import check_grpc_environment
 from otel_tcplife.export.otlp_config import OtlpConfig, Signal
-from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line, reason
+from otel_tcplife.export.reply import Hide, Refused, Reply, Retry, accepted, reason
+from otel_tcplife.printable import one_line
 
 _METHODS: dict[Signal, str] = {
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
@@ -43,7 +48,11 @@ _PREAMBLE = re.compile(r".*last error: ([A-Z_]+: \w+:\S+: )?", re.DOTALL)
 
 
 class GrpcTransport:
-    """OTLP/gRPC, over one channel. Raises OSError where a certificate that was there has gone."""
+    """OTLP/gRPC, over one channel.
+
+    The proxy is that of the environment, as gRPC has it. Raises BadUsage for what of the environment, for a credential
+    provider or a status code that cannot be used, and OSError where a certificate that was there has gone.
+    """
 
     def __init__(self, config: OtlpConfig, user_agent: str, signal: Signal = "logs") -> None:
         options = [
@@ -51,6 +60,8 @@ class GrpcTransport:
             ("grpc.max_reconnect_backoff_ms", _LONGEST_BACK_OFF_MS),
         ]
         compression = channel_compression(config)
+        check_grpc_environment(config)
+        self._retryable = retryable_codes(config)
         if config.insecure:
             self._channel = grpc.insecure_channel(config.endpoint, options, compression)
         else:
@@ -59,6 +70,7 @@ class GrpcTransport:
         self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHODS[signal])
         self._metadata = tuple(config.headers.items())
         self._peer = config.endpoint
+        self._hide = config.hide
 
     def send(self, body: bytes, timeout: float) -> Reply:
         """Call Export with one encoded ExportLogsServiceRequest, `timeout` seconds at most; never raises.
@@ -66,19 +78,34 @@ class GrpcTransport:
         While the channel waits to connect anew it returns at once.
         """
         try:
-            return accepted(self._export(body, timeout=timeout, metadata=self._metadata))
+            return accepted(self._export(body, timeout=timeout, metadata=self._metadata), self._hide)
         except Exception as error:  # noqa: BLE001 send() promises never to raise
             if isinstance(error, grpc.Call):
-                return _reply(error, self._peer, timeout)
-            return Refused(one_line(f"cannot send to {self._peer}: {error}"))
+                return self._reply(error, timeout)
+            return Refused(reason(f"cannot send to {self._peer}", str(error), self._hide))
 
     def close(self) -> None:
         """Close the channel; a send() under way in another thread returns at once, as one to retry."""
         self._channel.close()
 
+    def _reply(self, call: grpc.Call, timeout: float) -> Reply:
+        code = call.code()
+        why = _reason(code, call.details() or "", self._peer, timeout, self._hide)
+        retry_info = _retry_info(call)
+        if code in self._retryable or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info is not None):
+            delay = retry_info.retry_delay if retry_info is not None else Duration()
+            after = delay.seconds + delay.nanos / 1e9
+            return Retry(why, after if after > 0 else None)
+        return Refused(why)
+
 
 def channel_credentials(config: OtlpConfig) -> grpc.ChannelCredentials:
-    """TLS with the configured authorities, or gRPC's own, and client certificate. Raises OSError from reading them."""
+    """TLS with the configured authorities, or gRPC's own, and client certificate; or what a credential provider makes.
+
+    Raises OSError from reading the certificates, BadUsage where the provider fails.
+    """
+    if config.credential_provider:
+        return load_credentials(config.credential_provider, grpc.ChannelCredentials)
     return grpc.ssl_channel_credentials(
         *(
             Path(path).read_bytes() if path else None
@@ -92,14 +119,16 @@ def channel_compression(config: OtlpConfig) -> grpc.Compression:
     return grpc.Compression.Gzip if config.compression == "gzip" else grpc.Compression.NoCompression
 
 
-def _reply(call: grpc.Call, peer: str, timeout: float) -> Reply:
-    code = call.code()
-    why = _reason(code, call.details() or "", peer, timeout)
-    retry_info = _retry_info(call)
-    if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info is not None):
-        after = retry_info.retry_delay.seconds + retry_info.retry_delay.nanos / 1e9 if retry_info is not None else 0.0
-        return Retry(why, after if after > 0 else None)
-    return Refused(why)
+def retryable_codes(config: OtlpConfig) -> frozenset[grpc.StatusCode]:
+    """After which to send again. Raises BadUsage for a name that is none."""
+    names = config.retryable_codes
+    if names is None:
+        return _RETRYABLE
+    known = {code.name: code for code in grpc.StatusCode}
+    if unknown := sorted(names - known.keys()):
+        problem = f"OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES: {unknown[0]!r} is no status code of gRPC"
+        raise BadUsage(problem, f"use some of {', '.join(known)}")
+    return frozenset(known[name] for name in names)
 
 
 def _retry_info(call: grpc.Call) -> RetryInfo | None:
@@ -113,13 +142,13 @@ def _retry_info(call: grpc.Call) -> RetryInfo | None:
     return None
 
 
-def _reason(code: grpc.StatusCode, details: str, peer: str, timeout: float) -> str:
+def _reason(code: grpc.StatusCode, details: str, peer: str, timeout: float, hide: Hide) -> str:
     """One line of what happened, from what gRPC or the receiver said."""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer from {peer} within {timeout:g} s"
     if untrusted := _UNTRUSTED.search(details):
         why = untrusted[1] or "it cannot be verified"  # before gRPC 1.64
-        return one_line(f"the certificate of {peer} is not trusted: {why}")
+        return one_line(f"the certificate of {peer} is not trusted: {hide(why)}")
     if code is grpc.StatusCode.UNAVAILABLE and "Connection refused" in details:
         return f"connection refused by {peer}"
-    return reason(f"{code.name} from {peer}", _PREAMBLE.sub("", details))
+    return reason(f"{code.name} from {peer}", _PREAMBLE.sub("", details), hide)

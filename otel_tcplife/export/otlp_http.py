@@ -10,10 +10,10 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 from google.protobuf.message import DecodeError
@@ -22,9 +22,11 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3 import Timeout
 
-from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.endpoint import hidden, host_and_port, secrets_of, shown
+from otel_tcplife.export.http_session import open_session
 from otel_tcplife.export.otlp_config import OtlpConfig
-from otel_tcplife.export.reply import Refused, Reply, Retry, accepted, one_line, reason
+from otel_tcplife.export.reply import Hide, Refused, Reply, Retry, accepted, reason
+from otel_tcplife.printable import one_line
 
 _PROTOBUF = "application/x-protobuf"
 
@@ -47,27 +49,29 @@ class HttpTransport:
     """OTLP/HTTP with binary protobuf, over one connection that is kept alive.
 
     Proxies, and the authorities to trust where the configuration names none, are those of the environment, as requests
-    has them. Raises BadUsage for an endpoint that requests cannot take.
+    has them. Raises BadUsage for an endpoint, a proxy or a credential provider that cannot be used.
     """
 
     def __init__(self, config: OtlpConfig, user_agent: str) -> None:
         encoding = {} if config.compression == "none" else {"content-encoding": config.compression}
-        headers = {"user-agent": user_agent, **config.headers, "content-type": _PROTOBUF, **encoding}
-        try:
-            self._request = requests.Request("POST", config.endpoint, headers=headers).prepare()
-        except requests.RequestException as error:
-            raise BadUsage(f"the OTLP endpoint cannot be used: {one_line(str(error))}", "mend its URL") from error
-        self._compression = config.compression
-        self._peer = _host_and_port(config.endpoint)
-        client = (
-            (config.client_certificate, config.client_key) if config.client_certificate and config.client_key else None
-        )
-        # Once, where a session would look into the environment at each request.
-        self._route: Mapping[str, Any] = requests.Session().merge_environment_settings(
-            config.endpoint, {}, True, config.certificate or True, client
-        )
-        self._proxy = _host_and_port(select_proxy(config.endpoint, self._route["proxies"]) or "")
+        self._headers = {"user-agent": user_agent, **config.headers, "content-type": _PROTOBUF, **encoding}
+        self._url = config.endpoint
+        self._session = open_session(config)
+        self._provided = config.credential_provider is not None
+        self._request = requests.Request("POST", self._url, headers=self._headers).prepare()
+        self._route: dict[str, Any] = {
+            "stream": True,
+            "verify": self._session.verify,
+            "cert": self._session.cert,
+            "proxies": self._session.proxies,
+        }
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+        self._compression = config.compression
+        self._peer = host_and_port(self._url)
+        proxy = select_proxy(self._url, self._session.proxies) or ""
+        self._proxy = host_and_port(proxy) if "://" in proxy else proxy.rpartition("@")[2]
+        secrets = config.secrets | secrets_of(proxy, {})
+        self._hide: Hide = lambda text: hidden(text, secrets)
 
     def send(self, body: bytes, timeout: float) -> Reply:
         """Post one encoded ExportLogsServiceRequest; never raises.
@@ -77,22 +81,53 @@ class HttpTransport:
         """
         deadline = time.monotonic() + timeout
         try:
-            # Documented for send(), but missing from its types.
-            limit: Any = Timeout(total=max(timeout, _SHORTEST_TIMEOUT))
-            request = self._request.copy()
-            request.prepare_body(self._compressed(body), None)
-            with self._adapter.send(request, timeout=limit, **self._route) as response:
-                return _reply(response, self._peer, deadline)
+            with self._post(self._compressed(body), timeout) as response:
+                return _reply(response, self._peer, deadline, self._hide)
         except requests.exceptions.ProxyError as error:
-            return Retry(_trouble(error, f"the proxy {self._proxy}", timeout))
+            return Retry(self._trouble(error, f"the proxy {self._proxy}", timeout))
         except (requests.ConnectionError, requests.Timeout) as error:
-            return Retry(_trouble(error, self._peer, timeout))
+            return Retry(self._trouble(error, self._peer, timeout))
         except Exception as error:  # noqa: BLE001 send() promises never to raise
-            return Refused(one_line(f"cannot send to {self._peer}: {error}"))
+            why = reason(f"cannot send to {self._peer}", str(error), self._hide)
+            # What a credential provider cannot get now it may get later
+            return Retry(why) if self._provided else Refused(why)
+
+    def _post(self, body: bytes, timeout: float) -> requests.Response:
+        # Documented for send(), but missing from its types.
+        limit: Any = Timeout(total=max(timeout, _SHORTEST_TIMEOUT))
+        if self._provided:  # which may do its part in any method of the session
+            return self._session.post(
+                self._url, body, headers=self._headers, timeout=limit, allow_redirects=False, stream=True
+            )
+        request = self._request.copy()
+        request.prepare_body(body, None)
+        return self._adapter.send(request, timeout=limit, **self._route)
 
     def close(self) -> None:
         """Close the connection; a send() under way in another thread still goes on to its end."""
         self._adapter.close()
+        self._session.close()
+
+    def _trouble(self, error: requests.RequestException, peer: str, timeout: float) -> str:
+        """One line of why there is no answer, from what lies under the errors of requests and urllib3."""
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return one_line(f"the certificate of {peer} is not trusted: {cause.verify_message}")
+            if isinstance(cause, _HANGING_UP):
+                return f"{peer} closed the connection without an answer"
+            if isinstance(cause, ssl.SSLError):
+                return one_line(f"no TLS with {peer}: {str(cause.reason or cause).replace('_', ' ').lower()}")
+            if isinstance(cause, socket.gaierror):
+                return f"cannot resolve {peer}: {cause.strerror}"
+            if isinstance(cause, ConnectionRefusedError):
+                return f"connection refused by {peer}"
+            if isinstance(cause, TimeoutError | requests.Timeout):
+                return f"no answer from {peer} within {timeout:g} s"
+            if isinstance(cause, http.client.HTTPException):
+                return f"{peer} does not speak HTTP/1.1; gRPC may be what it speaks"
+        deepest = causes[-1]
+        return reason(f"cannot reach {peer}", str(getattr(deepest, "strerror", None) or deepest), self._hide)
 
     def _compressed(self, body: bytes) -> bytes:
         if self._compression == "gzip":
@@ -101,18 +136,26 @@ class HttpTransport:
         return zlib.compress(body) if self._compression == "deflate" else body
 
 
-def _reply(response: requests.Response, peer: str, deadline: float) -> Reply:
+def _reply(response: requests.Response, peer: str, deadline: float, hide: Hide) -> Reply:
     """The answer by its status (OTLP specification, "OTLP/HTTP Response")."""
     status = response.status_code
     if 200 <= status < 300:
-        return accepted(_content(response, deadline))
-    what = f"{status} {response.reason} from {peer}"
+        return accepted(_content(response, deadline), hide)
+    what = f"{status} {hide(response.reason or '')} from {peer}"
     if status in _RETRYABLE:
         after = _seconds(response.headers.get("retry-after", ""))
-        return Retry(reason(what, _message(response, deadline)), after)
+        return Retry(reason(what, _message(response, deadline), hide), after)
     if 300 <= status < 400 and "location" in response.headers:
-        return Refused(one_line(f"{what}, which points to {urljoin(response.url, response.headers['location'])}"))
-    return Refused(reason(what, _message(response, deadline)))
+        return Refused(one_line(f"{what}, which points to {_location(response)}"))
+    return Refused(reason(what, _message(response, deadline), hide))
+
+
+def _location(response: requests.Response) -> str:
+    """Where a redirect leads, as far as that can be shown."""
+    try:
+        return shown(urljoin(response.url, response.headers["location"]))
+    except ValueError:
+        return "what is no URL"
 
 
 def _message(response: requests.Response, deadline: float) -> str:
@@ -148,36 +191,9 @@ def _seconds(retry_after: str) -> float | None:
     return seconds if 0 < seconds < math.inf else None
 
 
-def _trouble(error: requests.RequestException, peer: str, timeout: float) -> str:
-    """One line of why there is no answer, from what lies under the errors of requests and urllib3."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate of {peer} is not trusted: {cause.verify_message}"
-        if isinstance(cause, _HANGING_UP):
-            return f"{peer} closed the connection without an answer"
-        if isinstance(cause, ssl.SSLError):
-            return f"no TLS with {peer}: {str(cause.reason or cause).replace('_', ' ').lower()}"
-        if isinstance(cause, socket.gaierror):
-            return f"cannot resolve {peer}: {cause.strerror}"
-        if isinstance(cause, ConnectionRefusedError):
-            return f"connection refused by {peer}"
-        if isinstance(cause, TimeoutError | requests.Timeout):
-            return f"no answer from {peer} within {timeout:g} s"
-        if isinstance(cause, http.client.HTTPException):
-            return f"{peer} does not speak HTTP/1.1; gRPC may be what it speaks"
-    deepest = causes[-1]
-    return one_line(f"cannot reach {peer}: {getattr(deepest, 'strerror', None) or deepest}")
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
         # urllib3 has the errors of TLS as an argument only.
         inner = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
         error = error.__cause__ or error.__context__ or inner
-
-
-def _host_and_port(url: str) -> str:
-    """What an address is called in a message: without a user name and password."""
-    return urlsplit(url).netloc.rpartition("@")[2]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-_LONGEST = 200
+from otel_tcplife.printable import one_line
+
+Hide = Callable[[str], str]
+"""Takes what is secret out of what a receiver or a library says."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Refused:
 Reply: TypeAlias = Accepted | Retry | Refused
 
 
-def accepted(answer: bytes) -> Accepted:
+def accepted(answer: bytes, hide: Hide) -> Accepted:
     """An encoded ExportLogsServiceResponse, of full or partial success (OTLP specification, "Partial Success").
 
     What cannot be decoded is full success: the status came first, and some receivers answer with JSON or a word.
@@ -46,15 +50,9 @@ def accepted(answer: bytes) -> Accepted:
         partial = ExportLogsServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return Accepted()
-    return Accepted(max(partial.rejected_log_records, 0), one_line(partial.error_message))
+    return Accepted(max(partial.rejected_log_records, 0), one_line(hide(partial.error_message)))
 
 
-def reason(what: str, said: str) -> str:
+def reason(what: str, said: str, hide: Hide) -> str:
     """What happened and, where the receiver said something about it, that."""
-    return one_line(f"{what}: {said}" if said.strip() else what)
-
-
-def one_line(text: str) -> str:
-    """What a receiver said, fit for one line of a terminal: printable, single-spaced, at most 200 characters."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    return one_line(f"{what}: {hide(said)}" if said.strip() else what)

@@ -111,10 +111,15 @@ USABLE = {ENDPOINT: "http://127.0.0.1:9"}
         (
             {**USABLE, "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "soon"},
             "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT='soon' is no time",
-            "give a positive number of seconds, such as 10",
+            "give a number of seconds from 0.001 to 86400, such as 10",
         ),
         (
             {ENDPOINT: "http://*.example:4318"},
+            f"{ENDPOINT} is no http:// or https:// URL",
+            "write it such as http://localhost:4318",
+        ),
+        (
+            {ENDPOINT: "http://..example:4318"},
             "the OTLP endpoint cannot be used: URL has an invalid label.",
             "mend its URL",
         ),
@@ -188,6 +193,22 @@ def test_good_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "otel-tcplife: file: 1 exported",
     ]
     assert sorted(path.name for path in (tmp_path / "otel-tcplife-data").iterdir()) == ["logs.jsonl", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--otlp-file", "there"]])
+def test_a_disabled_sdk_exports_nothing(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    before = sorted(tmp_path.iterdir())
+    assert main(["--replay", "recording.csv", "-s", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == RECORDING
+    assert captured.err.splitlines() == [
+        "otel-tcplife: replaying; no telemetry is exported, as OTEL_SDK_DISABLED is true",
+        "otel-tcplife: 1 sessions ended: 1 submitted",
+    ]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @contextlib.contextmanager

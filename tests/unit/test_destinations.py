@@ -7,6 +7,7 @@ from itertools import chain, combinations
 import pytest
 
 from otel_tcplife.destinations import DEFAULT_DIRECTORY, Destinations, destinations
+from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp_config import Signal
 
 COMMON = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -62,3 +63,21 @@ def test_lists_of_exporters(text: str, exporters: tuple[str, ...]) -> None:
 
 def test_an_endpoint_of_spaces_is_none() -> None:
     assert destinations(None, {COMMON: " "}) == destinations(None, {})
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE", " True "])
+@pytest.mark.parametrize("otlp_file", [None, "dir"])
+def test_a_disabled_sdk_exports_nothing(value: str, otlp_file: str | None) -> None:
+    environ = {"OTEL_SDK_DISABLED": value, COMMON: "http://c:4318", "OTEL_LOGS_EXPORTER": "console"}
+    assert destinations(otlp_file, environ) == Destinations(("none",), ("none",), None, disabled=True)
+
+
+@pytest.mark.parametrize("value", ["", " ", "false", "False"])
+def test_an_sdk_that_is_not_disabled(value: str) -> None:
+    assert destinations("dir", {"OTEL_SDK_DISABLED": value}) == Destinations((), (), "dir")
+
+
+def test_whether_the_sdk_is_disabled_must_be_clear() -> None:
+    with pytest.raises(BadUsage) as raised:
+        destinations(None, {"OTEL_SDK_DISABLED": "yes"})
+    assert str(raised.value) == "OTEL_SDK_DISABLED='yes' is neither true nor false; use one of these, or unset it"

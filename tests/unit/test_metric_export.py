@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +13,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.metric_export import Export, MetricExport, export_interval, through_exporter
 from otel_tcplife.worker import Stop
+
+pytestmark = pytest.mark.usefixtures("exporter_logger_kept")
 
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 NO_METRICS = MetricsData([])
@@ -165,18 +167,10 @@ class Exporter(MetricExporter):
         """Nothing to end."""
 
 
-@pytest.fixture(autouse=True)
-def _logger() -> Iterator[None]:
-    logger = logging.getLogger("opentelemetry.exporter")
-    handlers, propagate = [*logger.handlers], logger.propagate
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-
-
 def exporter_that(*acts: Callable[[], MetricExportResult]) -> Export:
     """Does one after the other."""
     remaining = list(acts)
-    return through_exporter(Exporter(lambda: remaining.pop(0)()))
+    return through_exporter(Exporter(lambda: remaining.pop(0)()), lambda text: text.replace("s3cret", "..."))
 
 
 def succeed() -> MetricExportResult:
@@ -193,6 +187,15 @@ def fail_aloud() -> MetricExportResult:
     return MetricExportResult.FAILURE
 
 
+def fail_with_a_secret() -> MetricExportResult:
+    logging.getLogger("opentelemetry.exporter.otlp.proto.http").error("Failed to export: \x1b[2J%s", "s3cret")
+    return MetricExportResult.FAILURE
+
+
+def raise_with_a_secret() -> MetricExportResult:
+    raise RuntimeError("no\ns3cret \u202e")
+
+
 def blow_up() -> MetricExportResult:
     raise RuntimeError("no such luck")
 
@@ -201,8 +204,16 @@ def test_the_last_complaint_of_an_exporter_is_the_reason(caplog: pytest.LogCaptu
     export = exporter_that(succeed, fail_aloud, fail, succeed)
     reasons = [export(NO_METRICS) for _ in range(4)]
     complaint = "Failed to export: "
-    assert reasons == ["", complaint + "x" * (300 - len(complaint)), "it gave no reason", ""]
+    assert reasons == ["", complaint + "x" * (297 - len(complaint)) + "...", "it gave no reason", ""]
     assert not caplog.records
+
+
+def test_the_reason_is_printable_and_without_secrets() -> None:
+    export = exporter_that(fail_with_a_secret, raise_with_a_secret)
+    assert [export(NO_METRICS) for _ in range(2)] == [
+        "Failed to export: \ufffd[2J...",
+        "RuntimeError: no ... \ufffd",
+    ]
 
 
 def test_an_exporter_that_raises_is_asked_again() -> None:

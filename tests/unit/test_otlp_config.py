@@ -134,8 +134,32 @@ def test_headers(text: str, headers: dict[str, str]) -> None:
     assert _logs(HEADERS=text, PROTOCOL="grpc").headers == headers
 
 
-def test_headers_are_not_shown() -> None:
-    assert "s3cret" not in repr(_logs(HEADERS="authorization=s3cret"))
+def test_what_is_secret_is_not_shown() -> None:
+    config = _logs(HEADERS="authorization=s3cret", ENDPOINT="http://s3cret:s3cret@c:4318/in?key=s3cret")
+    assert "s3cret" not in repr(config)
+    assert config.shown == "http://c:4318/in/v1/logs"
+    assert config.hide("no s3cret for http://a:b@d/e?f=g") == "no ... for http://d/e"
+
+
+def test_a_user_name_and_password_are_sent() -> None:
+    assert _logs(ENDPOINT="http://user:s3cret@c:4318").endpoint == "http://user:s3cret@c:4318/v1/logs"
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+@pytest.mark.parametrize(("protocol", "kind"), [("http/protobuf", "HTTP"), ("grpc", "GRPC")])
+def test_the_credential_provider_of_the_signal_comes_first(signal: Signal, protocol: str, kind: str) -> None:
+    common, own = (f"OTEL_PYTHON_EXPORTER_OTLP_{kind}{of}_CREDENTIAL_PROVIDER" for of in ("", f"_{signal.upper()}"))
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_ENDPOINT": "https://c"}
+    assert otlp_config(signal, environ).credential_provider is None
+    assert otlp_config(signal, {**environ, common: "a", own: " "}).credential_provider == (common, "a")
+    assert otlp_config(signal, {**environ, common: "a", own: "b"}).credential_provider == (own, "b")
+
+
+def test_a_credential_provider_of_grpc_needs_tls() -> None:
+    variable = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER"
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", variable: "a"}
+    with pytest.raises(BadUsage, match=f"^{variable}='a' is of no use without TLS; "):
+        otlp_config("logs", environ)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate", "GZIP"])
@@ -168,21 +192,30 @@ def test_key_in_the_file_of_the_certificate(tls: Tls, tmp_path: Path) -> None:
         ),
         (
             {"LOGS_ENDPOINT": "ftp://c"},
-            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT='ftp://c' is no http:// or https:// URL; "
-            "write it such as http://localhost:4318",
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT is no http:// or https:// URL; write it such as http://localhost:4318",
         ),
         (
             {"ENDPOINT": "http://user:s3cret@c:port"},
-            "OTEL_EXPORTER_OTLP_ENDPOINT='http://...@c:port' is no http:// or https:// URL; "
+            "OTEL_EXPORTER_OTLP_ENDPOINT has a port or an IPv6 address that is none; "
             "write it such as http://localhost:4318",
         ),
         (
             {"ENDPOINT": "https://user:s3cret@c:4317", "PROTOCOL": "grpc"},
-            "OTEL_EXPORTER_OTLP_ENDPOINT='https://...@c:4317' is no gRPC target; write it such as http://localhost:4317",
+            "OTEL_EXPORTER_OTLP_ENDPOINT has a user name or password; "
+            "leave them out: gRPC sends credentials as headers, which OTEL_EXPORTER_OTLP_HEADERS has",
         ),
         (
             {"ENDPOINT": "c:4317/v1/logs", "PROTOCOL": "grpc"},
-            "OTEL_EXPORTER_OTLP_ENDPOINT='c:4317/v1/logs' is no gRPC target; write it such as http://localhost:4317",
+            "OTEL_EXPORTER_OTLP_ENDPOINT is no gRPC target; write it such as http://localhost:4317",
+        ),
+        (
+            {"ENDPOINT": "dns://server/c:4317", "PROTOCOL": "grpc"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT names a DNS server; leave it out: dns:///host:port, or host:port alone",
+        ),
+        (
+            {"ENDPOINT": "http://user:s3/cret@c:4318"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT has an @ behind its host; percent-encode what is special in a user name or "
+            "password, / as %2F, ? as %3F, # as %23 and @ as %40",
         ),
         (
             {"INSECURE": "yes", "PROTOCOL": "grpc"},
@@ -203,7 +236,7 @@ def test_key_in_the_file_of_the_certificate(tls: Tls, tmp_path: Path) -> None:
         ),
         (
             {"TIMEOUT": "10s"},
-            "OTEL_EXPORTER_OTLP_TIMEOUT='10s' is no time; give a positive number of seconds, such as 10",
+            "OTEL_EXPORTER_OTLP_TIMEOUT='10s' is no time; give a number of seconds from 0.001 to 86400, such as 10",
         ),
         (
             {"HEADERS": "a=b,Bearer s3cret"},
@@ -250,7 +283,7 @@ def test_bad_values(options: dict[str, str], line: str) -> None:
 @pytest.mark.parametrize(
     "endpoint",
     [
-        "c",
+        "s3cret",
         "//c",
         "/path",
         "http://",
@@ -267,19 +300,36 @@ def test_bad_values(options: dict[str, str], line: str) -> None:
     ],
 )
 def test_bad_http_endpoint(endpoint: str) -> None:
-    with pytest.raises(BadUsage, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT='[^\n]*' is no http:// or https:// URL; [^\n]*$"):
+    with pytest.raises(BadUsage, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT (is|has) [^;]*; [^\n;]*$") as raised:
         _logs(ENDPOINT=endpoint)
+    assert endpoint not in raised.value.problem.replace("http:// or https:// URL", "")  # it may be a secret
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://", "http://c:port", "::1:4317", "c:99999", "c:4317,d:4317", "a b", "user@c:4317", "tcp://c:1"]
+    "endpoint",
+    [
+        "http://",
+        "http://c:port",
+        "::1:4317",
+        "c:99999",
+        "c:4317,d:4317",
+        "a b",
+        "=",
+        "user@c:4317",
+        "tcp://c:1",
+        "dns://server/c:1",
+        "dns:///user@c:1",
+        "dns:c:1?key=1",
+        "unix://c/run/otlp.sock",
+        "unix:/run/\u00f6.sock",
+    ],
 )
 def test_bad_grpc_endpoint(endpoint: str) -> None:
-    with pytest.raises(BadUsage, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT='"):
+    with pytest.raises(BadUsage, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT (is|has|names) [^;]*; [^\n;]*$"):
         _logs(ENDPOINT=endpoint, PROTOCOL="grpc")
 
 
-@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "ten"])
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "ten", "1e300", "86401", "1e-9", "9" * 5000])
 def test_bad_timeout(timeout: str) -> None:
     with pytest.raises(BadUsage, match=r"^OTEL_EXPORTER_OTLP_TIMEOUT='"):
         _logs(TIMEOUT=timeout)

@@ -14,7 +14,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.reply import Accepted, Refused, Reply, Retry, one_line
+from otel_tcplife.export.reply import Accepted, Refused, Reply, Retry
 from tests.throwaway_tls import Tls
 from tests.unit.otlp_receivers import (
     IMPATIENCE,
@@ -279,7 +279,7 @@ def test_tls_with_a_plain_receiver(http_receiver: HttpReceiver, connect: Connect
 
 def test_endpoint_that_requests_cannot_take(connect: Connect) -> None:
     with pytest.raises(BadUsage, match="the OTLP endpoint cannot be used: URL has an invalid label"):
-        connect("http://*.example:4318")
+        connect("http://..example:4318")
 
 
 def test_with_a_grpc_receiver(serve_grpc: Callable[..., GrpcReceiver], connect: Connect) -> None:
@@ -290,9 +290,3 @@ def test_with_a_grpc_receiver(serve_grpc: Callable[..., GrpcReceiver], connect: 
         # Where a reset overtakes what the receiver said.
         Retry(f"{receiver.address} closed the connection without an answer"),
     )
-
-
-def test_one_line() -> None:
-    assert one_line(" two\r\n\x1b[1mlines\t") == "two [1mlines"
-    assert one_line("x" * 200) == "x" * 200
-    assert one_line("x" * 201) == "x" * 197 + "..."
