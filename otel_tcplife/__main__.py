@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ def main() -> int:
     """Run the command; return its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until there is something to drain
+    from otel_tcplife.standard_error import LogLines
+
+    logging.getLogger().addHandler(LogLines())  # libraries log from when they are imported on
     from otel_tcplife.cli import main as command
 
     return command()

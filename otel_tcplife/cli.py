@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, NoReturn
 from otel_tcplife.agent import balance, run
 from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
+from otel_tcplife.export.endpoint import hidden
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.options import Filters, Options, Scope, read_options
+from otel_tcplife.printable import one_line
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.say import Trouble
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.source import Source
+from otel_tcplife.standard_error import say
+from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.table import Table, TableOptions
 from otel_tcplife.terminal import flush_output, give_up_output, has_terminal, open_standard_streams, show
 from otel_tcplife.version import __version__
@@ -68,17 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"cannot trace: {error}")
         return CANNOT_TRACE
     except Exception as error:  # noqa: BLE001 a library's, for which nobody was prepared: one line for the user, too
-        problem = f"{type(error).__name__}: {error}"
+        problem = hidden(f"{type(error).__name__}: {error}", ())
         say(f"cannot trace: {problem}; {remedy_of(problem) or 'please report this'}")
         return CANNOT_TRACE
     finally:
         flush_output()
-
-
-def say(line: str) -> None:
-    """A line for the user, apart from the table."""
-    with contextlib.suppress(OSError):  # nobody reads it any more, which must end nothing
-        print(f"otel-tcplife: {' '.join(line.splitlines())}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,13 +115,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(arguments: argparse.Namespace) -> int:
+    forget_empty_variables()
     options = _options(arguments)
     chosen = destinations(arguments.otlp_file)
     settings = read_settings(chosen)
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, settings, show) else CANNOT_TRACE
+        return STOPPED if check(options, settings, lambda line: show(one_line(line, None))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
     stop, ledger, shown = Stop(), Ledger(), Ledger()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_tcplife.printable import one_line
+
 if TYPE_CHECKING:
     from otel_tcplife.tracing import Tracing
 
@@ -51,14 +53,14 @@ class TcplifeInstrumentor(BaseInstrumentor):
 
                 self._tracing = start_tracing(**kwargs)
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
-            _logger.warning("otel-tcplife: cannot trace: %s", " ".join((str(error) or repr(error)).splitlines()))
+            _logger.warning("otel-tcplife: cannot trace: %s", one_line(str(error) or repr(error), None))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
             if self._tracing:
                 self._tracing.stop()
         except Exception as error:  # noqa: BLE001
-            _logger.warning("otel-tcplife: %s: %s", type(error).__name__, error)
+            _logger.warning("otel-tcplife: %s", one_line(f"{type(error).__name__}: {error}", None))
         finally:
             self._tracing = None
 

@@ -24,6 +24,7 @@ from otel_tcplife.errors import CannotTrace
 from otel_tcplife.export.providers import LoggerProvider
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.pipeline import Pipeline
+from otel_tcplife.printable import one_line
 from otel_tcplife.probe.host_collector import collector_before
 
 _logger = logging.getLogger("otel_tcplife")
@@ -155,7 +156,7 @@ class Tracing:
 
 def say(line: str) -> None:
     """A line for the user, who may have no idea that we are here."""
-    _logger.warning("otel-tcplife: %s", " ".join(line.splitlines()))
+    _logger.warning("otel-tcplife: %s", one_line(line, None))
 
 
 def _host_is_free() -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -35,6 +36,9 @@ from otel_tcplife.conventions import (
 )
 from otel_tcplife.counts import Totals
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.endpoint import error_line
+from otel_tcplife.export.metric_export import export_interval, export_timeout
+from otel_tcplife.export.sdk_settings import batch_limits, check_exemplar_filter, check_providers, check_record_limits
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.say import Say, Trouble
 from otel_tcplife.session import SessionBatch, ended
@@ -66,7 +70,7 @@ class ProviderLogs:
                 self._logger.emit(record)
                 emitted += 1
             except Exception as error:  # noqa: BLE001 processors are strangers' code, and must not end the thread
-                self._trouble.began(f"{type(error).__name__}: {error}", "each that fails is counted as rejected")
+                self._trouble.began(error_line(error), "each that fails is counted as rejected")
         self._ledger.count(self._name, Outcome.EXPORTED, emitted)
         if emitted < len(batch):
             self._ledger.count(self._name, Outcome.REJECTED, len(batch) - emitted)
@@ -201,11 +205,22 @@ class ExporterLogs:
     """One of the installed exporters of logs, behind a provider of its own."""
 
     def __init__(self, name: str, resource: Resource) -> None:
-        """Raise BadUsage where there is none of this name."""
+        """Raise BadUsage where there is none of this name, or where it or the SDK cannot take its variables."""
         self.name = name
+        limits = batch_limits()
+        check_record_limits()
+        check_providers()
         exporter = _load("opentelemetry_logs_exporter", "OTEL_LOGS_EXPORTER", name)
-        self._provider = SdkLoggerProvider(resource, shutdown_on_exit=False)
-        self._provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+        with _set_up("OTEL_LOGS_EXPORTER", name):
+            self._provider = SdkLoggerProvider(resource, shutdown_on_exit=False)
+            processor = BatchLogRecordProcessor(
+                exporter,
+                limits.schedule_delay,
+                limits.max_export_batch_size,
+                limits.export_timeout,
+                limits.max_queue_size,
+            )
+            self._provider.add_log_record_processor(processor)
 
     def consumer(self, ledger: Ledger, say: Say) -> ProviderLogs:
         """What takes the sessions."""
@@ -220,12 +235,17 @@ class ExporterMetrics:
     """One of the installed exporters of metrics, behind a provider of its own."""
 
     def __init__(self, name: str, resource: Resource) -> None:
-        """Raise BadUsage where there is none of this name."""
+        """Raise BadUsage where there is none of this name, or where it or the SDK cannot take its variables."""
         self.name = name
+        interval, timeout = 1000 * export_interval(), 1000 * export_timeout()
+        check_exemplar_filter()
+        check_providers()
         exporter = _load("opentelemetry_metrics_exporter", "OTEL_METRICS_EXPORTER", name)
-        # An exporter that is pulled, such as prometheus, is itself a reader
-        reader = PeriodicExportingMetricReader(exporter) if isinstance(exporter, MetricExporter) else exporter
-        self._provider = SdkMeterProvider([reader], resource, shutdown_on_exit=False)
+        with _set_up("OTEL_METRICS_EXPORTER", name):
+            # An exporter that is pulled, such as prometheus, is itself a reader
+            is_pushed = isinstance(exporter, MetricExporter)
+            reader = PeriodicExportingMetricReader(exporter, interval, timeout) if is_pushed else exporter
+            self._provider = SdkMeterProvider([reader], resource, shutdown_on_exit=False)
 
     def consumer(self, totals: Mapping[CounterMetric, Totals]) -> ProviderMetrics:
         """What takes the sessions."""
@@ -257,4 +277,15 @@ def _load(group: str, variable: str, name: str) -> Any:
     if not found:
         installed = sorted({entry.name for entry in entry_points(group=group)} | {"otlp", "none"})
         raise BadUsage(f"{variable}: there is no exporter {name!r}", f"use one of {', '.join(installed)}")
-    return found[0].load()()
+    with _set_up(variable, name):
+        return found[0].load()()
+
+
+@contextmanager
+def _set_up(variable: str, name: str) -> Generator[None]:
+    """Exporters and the SDK read variables of their own, and fail in ways of their own."""
+    try:
+        yield
+    except Exception as error:
+        problem = f"{variable}: the exporter {name!r} cannot be set up: {error_line(error)}"
+        raise BadUsage(problem, "mend the variable that it has that from, or leave the exporter out") from error

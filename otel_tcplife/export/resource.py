@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, cast
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.endpoint import error_line
+from otel_tcplife.printable import printable
 from otel_tcplife.version import __version__
+
+_NAME, _ATTRIBUTES = "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"
+_DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def host_resource() -> Resource:
-    """OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and resource detectors before what the agent knows of itself."""
+    """OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and resource detectors before what the agent knows of itself.
+
+    Raise BadUsage where a variable of these cannot be what was meant. What a detector or the host's name has that is
+    not UTF-8 is U+FFFD.
+    """
+    check_resource_variables()
     known = {
         "service.name": "otel-tcplife",
         "service.version": __version__,
-        "host.name": socket.gethostname(),
+        "host.name": printable(socket.gethostname()),
         "os.type": "linux",
     }
     configured = dict(Resource.create().attributes)
-    if str(configured.get("service.name", "")).startswith("unknown_service"):  # the SDK's default
+    if "service.name" not in OTELResourceDetector().detect().attributes and _is_default(configured):
         del configured["service.name"]
-    return Resource({**known, **configured})
+    return Resource({**known, **{key: _utf8(value) for key, value in configured.items()}})
+
+
+def check_resource_variables(environ: Mapping[str, str] = os.environ) -> None:
+    """Raise BadUsage for what the SDK would leave out with a message, or fail on later."""
+    for variable in (_NAME, _ATTRIBUTES):
+        if _SURROGATE.search(environ.get(variable, "")):  # bytes that are not UTF-8, as Python has them
+            raise BadUsage(f"{variable} is not UTF-8", "write it in UTF-8")
+    for number, pair in enumerate(environ.get(_ATTRIBUTES, "").split(","), start=1):
+        key, equals, _ = pair.partition("=")
+        if pair.strip() and not (key.strip() and equals):
+            remedy = "separate entries with commas, and percent-encode a comma in a value"
+            raise BadUsage(f"{_ATTRIBUTES}: entry {number} is not of the form key=value", remedy)
+    for name in environ.get(_DETECTORS, "").split(","):
+        if name.strip() not in ("", "*"):
+            _check_detector(name.strip())
+
+
+def _check_detector(name: str) -> None:
+    group = "opentelemetry_resource_detector"
+    found = next(iter(entry_points(group=group, name=name)), None)
+    if not found:
+        installed = sorted({entry.name for entry in entry_points(group=group)})
+        raise BadUsage(f"{_DETECTORS}: there is no detector {name!r}", f"use some of {', '.join(installed)}")
+    try:
+        found.load()()
+    except Exception as error:
+        problem = f"{_DETECTORS}: the detector {name!r} cannot be used: {error_line(error)}"
+        raise BadUsage(problem, "mend the package that has it, or leave it out") from error
+
+
+def _is_default(attributes: Mapping[str, object]) -> bool:
+    """Whether the name of the service is what the SDK gives to one without: nobody has named it."""
+    executables = (os.path.basename(sys.executable or ""), attributes.get("process.executable.name"))
+    return attributes.get("service.name") in ("unknown_service", *(f"unknown_service:{name}" for name in executables))
+
+
+def _utf8(value: Any) -> Any:
+    """The value of an attribute with U+FFFD for what has no UTF-8."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, (list, tuple)):
+        return [_utf8(item) for item in cast("list[Any]", value)]
+    return value

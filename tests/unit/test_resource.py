@@ -1,0 +1,111 @@
+"""What the telemetry is about: the user's words before ours, and never a failure over what they are made of."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.log_encoder import LogEncoder
+from otel_tcplife.export.resource import check_resource_variables, host_resource
+from tests.unit.made_up_packages import make_package
+
+NAME, ATTRIBUTES = "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"
+DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+
+pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
+
+
+def _service_name() -> object:
+    return host_resource().attributes["service.name"]
+
+
+def test_nobody_has_named_the_service() -> None:
+    assert _service_name() == "otel-tcplife"
+
+
+@pytest.mark.parametrize(
+    "name", ["mine", "unknown_service", "unknown_service:mine", f"unknown_service:{sys.executable}"]
+)
+@pytest.mark.parametrize("variable", [NAME, ATTRIBUTES])
+def test_the_user_has_named_the_service(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, name if variable == NAME else f"team=a,service.name={name}")
+    assert _service_name() == name
+
+
+_SOURCE = """
+from opentelemetry.sdk.resources import Resource, ResourceDetector
+
+class Named(ResourceDetector):
+    def detect(self):
+        return Resource({"service.name": "unknown_service:of-a-detector", "team": "s\\udcfcd", "all": ["\\udcfc", 1]})
+
+class Failing(ResourceDetector):
+    def __init__(self):
+        raise RuntimeError("no http://user:s3cret@c")
+    def detect(self):
+        return Resource({})
+"""
+
+
+@pytest.fixture
+def _detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {"named": "Named", "failing": "Failing"}
+    make_package(tmp_path, f"detectors_of_{tmp_path.name}", _SOURCE, "opentelemetry_resource_detector", entries)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("_detectors")
+def test_a_detector_has_named_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has that is not UTF-8 can be sent all the same."""
+    monkeypatch.setenv(DETECTORS, "named")
+    attributes = host_resource().attributes
+    assert attributes["service.name"] == "unknown_service:of-a-detector"
+    assert (attributes["team"], attributes["all"]) == ("s\ufffdd", ("\ufffd", 1))
+    LogEncoder(attributes)
+
+
+@pytest.mark.usefixtures("_detectors")
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("named,nope", f"{DETECTORS}: there is no detector 'nope'; use some of "),
+        (
+            "failing",
+            f"{DETECTORS}: the detector 'failing' cannot be used: RuntimeError: no http://c; mend the package ",
+        ),
+    ],
+)
+def test_a_detector_that_cannot_be_used(names: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DETECTORS, names)
+    with pytest.raises(BadUsage) as raised:
+        host_resource()
+    assert str(raised.value).startswith(line)
+
+
+def test_the_name_of_the_host_can_be_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "a\udcfc\x1bb")
+    assert host_resource().attributes["host.name"] == "a\ufffd\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        (NAME, "s\udcfcd", f"{NAME} is not UTF-8; write it in UTF-8"),
+        (ATTRIBUTES, "team=s\udcfcd", f"{ATTRIBUTES} is not UTF-8; write it in UTF-8"),
+        (ATTRIBUTES, "a=b,c", f"{ATTRIBUTES}: entry 2 is not of the form key=value; separate entries with commas, "),
+        (ATTRIBUTES, "=b", f"{ATTRIBUTES}: entry 1 is not of the form key=value; separate entries with commas, "),
+    ],
+)
+def test_bad_variables(variable: str, value: str, line: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        check_resource_variables({variable: value})
+    assert str(raised.value).startswith(line)
+
+
+@pytest.mark.parametrize("value", ["", " ", "a=b", "a=b, c=d,", "a=", "a=b=c", "caf\u00e9=\u00fc"])
+def test_good_attributes(value: str) -> None:
+    check_resource_variables({ATTRIBUTES: value})
