@@ -9,23 +9,32 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
-_READY_SECONDS = 20.0
-_STOP_SECONDS = 30.0
+from tests.support.patience import PATIENCE
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports that nothing listens on, below the ephemeral range, so that no connection takes one."""
+    """Loopback TCP ports that nothing listens on, outside of the ephemeral range, so that no connection takes one."""
     ports: list[int] = []
-    for port in random.sample(range(20000, 30000), 100):
+    ephemeral = range(*map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()))
+    candidates = [port for port in range(10000, 65536) if port not in ephemeral]
+    for port in random.sample(candidates, min(len(candidates), 1000)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             ports.append(port)
         if len(ports) == count:
             return ports
-    raise RuntimeError("no free loopback ports between 20000 and 30000")
+    raise RuntimeError("no free loopback ports outside of the ephemeral range")
+
+
+@contextlib.contextmanager
+def refusing_port() -> Generator[int]:
+    """A loopback port that refuses connections, and that nobody else can listen on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def accepts(port: int) -> bool:
@@ -57,7 +66,7 @@ class BackgroundProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **env},
             )
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not (self._catches_interrupt() and all(accepts(port) for port in ports)):
             if not self.running:
                 raise RuntimeError(self._report(f"ended with {self._process.returncode}"))
@@ -78,7 +87,7 @@ class BackgroundProcess:
         self._stopped = True
         self._process.send_signal(signal.SIGINT)
         try:
-            status = self._process.wait(_STOP_SECONDS)
+            status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._kill()
             raise RuntimeError(self._report("did not stop")) from None

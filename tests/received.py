@@ -34,6 +34,16 @@ class ReceivedLog:
     scope_name: str
     scope_version: str
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Local and peer port, 0 where there is none: a connect of another process may have failed without a port."""
+        return int(self.attributes.get("network.local.port", 0)), int(self.attributes.get("network.peer.port", 0))
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is of another network namespace than the tracer's, where the same ports are those of others."""
+        return "tcplife.netns" in self.attributes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedPoint:
@@ -93,6 +103,13 @@ def read_otlp_json_lines(path: Path, *, growing: bool = False) -> Received:
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}:{number}: {error!r}") from error
     return received
+
+
+def last_points(points: Iterable[ReceivedPoint], name: str) -> list[ReceivedPoint]:
+    """The data points of a metric in its last export; there may be earlier ones if the machine is slow."""
+    mine = [point for point in points if point.name == name]
+    latest = max(point.time_unix_nano for point in mine)
+    return [point for point in mine if point.time_unix_nano == latest]
 
 
 def read_requests(requests: Iterable[dict[str, Any]]) -> Received:

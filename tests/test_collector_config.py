@@ -35,6 +35,7 @@ from tests.background_process import accepts
 from tests.collectors import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
 from tests.received import ReceivedLog, ReceivedPoint
 from tests.rotel import Rotel
+from tests.support.patience import PATIENCE
 from tests.throwaway_tls import make_tls
 
 _BUILD = AGENT_CONFIG.with_name("build")
@@ -64,7 +65,7 @@ def binary() -> Path:
 
 
 def _eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.received import Scalar
+from tests.support.patience import PATIENCE
 
 APPLICATION = Path(__file__).with_name("application.py")
-
-PATIENCE = 300.0
-"""Seconds after which an application is hung, however slow the machine."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ def run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             cwd=directory,
             env={
                 "PATH": f"{binaries}:{os.environ['PATH']}",
@@ -103,7 +102,7 @@ def run(
         process.kill()
         process.wait()
         hung.cancel()
-    said = stderr.read_text()
+    said = stderr.read_text(errors="replace")
     if process.returncode or not told or printed:
         raise RuntimeError(f"the application ended with {process.returncode}:\n{line}{printed}{said}")
     sessions = [Session(**session) for session in told.pop("sessions")]

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from tests.agents.environments import environment
-from tests.agents.instrumented import APPLICATION, PATIENCE, Ran, run
+from tests.agents.instrumented import APPLICATION, Ran, run
 from tests.agents.receiver import Receiver
 from tests.background_process import free_ports
 from tests.received import Received, ReceivedLog, Scalar
+from tests.support.patience import PATIENCE
 
 _AGENTS = {
     "newest": ["opentelemetry-distro==0.66b2", "opentelemetry-configuration==0.66b2"],

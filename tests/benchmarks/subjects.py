@@ -14,7 +14,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from tests.live.agent import COMMAND
-from tests.live.peer import COMMAND as TCPLIFE
+from tests.live.peer import command as tcplife_command
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -42,7 +42,7 @@ def instrumented(env: Mapping[str, str]) -> Subject:
     return Subject("an HTTP server under the agent", command, "serving ", {**standard, **env})
 
 
-LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", TCPLIFE, "PID")
+LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", tcplife_command(), "PID")
 
 
 class Sink:
@@ -102,8 +102,8 @@ class Running:
         return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
     def text(self) -> str:
-        """What it has printed so far."""
-        return Path(f"/proc/self/fd/{self._output.fileno()}").read_text()
+        """What it has printed so far, with the names of others' commands."""
+        return Path(f"/proc/self/fd/{self._output.fileno()}").read_text(errors="replace")
 
     def stop(self) -> str:
         """Have it drain and end; return what it has printed."""

@@ -86,6 +86,11 @@ def discard(name: str, size: int) -> int:
     return received
 
 
+def sent_again(name: str) -> int:
+    """How many segments the socket has sent again so far (tcpi_total_retrans of struct tcp_info)."""
+    return int(struct.unpack_from("I", _sockets[name].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0])
+
+
 def shutdown(name: str) -> None:
     """Send FIN, and keep the descriptor."""
     _sockets[name].shutdown(socket.SHUT_WR)
@@ -123,8 +128,8 @@ def end_child() -> None:
 
 
 _ACTIONS: list[Callable[..., Any]] = [
-    *(ready, listen, connect, begin_connect, accept, send, receive, shutdown, close, reset),
-    *(pour, discard, fork, end_child),
+    *(ready, listen, connect, begin_connect, accept, send, receive, sent_again, shutdown),
+    *(close, reset, pour, discard, fork, end_child),
 ]
 
 

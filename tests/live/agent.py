@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from typing import IO
 from typing_extensions import Self
 
 COMMAND = str(Path(sys.executable).with_name("otel-tcplife"))
+
+
+_ROOM_FOR_OTHERS = {
+    "OTEL_PYTHON_TCPLIFE_FILE_BYTES": str(1 << 40),
+    "OTEL_PYTHON_TCPLIFE_RING_BYTES": str(64 << 20),
+}
+"""However many sessions others have on this host, those of a test are in the file that it reads, and not lost."""
 
 
 class Agent:
@@ -30,7 +38,7 @@ class Agent:
         """`run` is a command that runs it, as the process that it is itself."""
         self._command = [*run, COMMAND, *arguments]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-        self._env = {**inherited, **env}
+        self._env = {**inherited, **_ROOM_FOR_OTHERS, **env}
         self._cwd = cwd
         self.said: list[str] = []
         """Its lines on standard error."""
@@ -42,7 +50,8 @@ class Agent:
             ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=self._env,
             cwd=self._cwd,
         )
@@ -64,6 +73,7 @@ class Agent:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+        print(*self.said[-6:], sep="\n")  # which pytest shows of a test that fails: its balance
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Have it drain and end; return its exit code. Idempotent."""
@@ -73,6 +83,23 @@ class Agent:
         for reader in self._readers:
             reader.join()
         return code
+
+    @property
+    def missed(self) -> int:
+        """State changes that it has missed, as it said when it ended: what is known only from them is absent."""
+        return sum(int(n) for line in self.said for n in re.findall(r"and (\d+) state changes missed", line))
+
+    def rows(self) -> list[list[str]]:
+        """The rows of its table, each in its columns, the header's first; a name may have spaces, or be empty."""
+        header = self.printed[0].split()
+        before, after = header.index("COMM"), len(header) - header.index("COMM") - 1
+        rows = [header]
+        for line in self.printed[1:]:
+            *first, rest = line.split(None, before)
+            named = rest.rsplit(None, after)
+            comm = named[:-after]
+            rows.append([*first, comm[0] if comm else "", *named[-after:]])
+        return rows
 
     def _read(self, stream: IO[str], lines: list[str]) -> None:
         for line in stream:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_tcplife.probe.live import LiveSource
-from tests.live.sockets import IN_SESSION, Socket, State, sockets
+from tests.live.sockets import IN_SESSION, Socket, State, sockets, tcp_counters
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,5 @@ def _namespaces() -> dict[int, list[Path]]:
 
 
 def _ever_opened(process: Path) -> int:
-    """ActiveOpens and PassiveOpens (RFC 4022)."""
-    names, values = [line.split()[1:] for line in (process / "net/snmp").read_text().splitlines() if "Tcp:" in line]
-    counts = dict(zip(names, values))
-    return int(counts["ActiveOpens"]) + int(counts["PassiveOpens"])
+    counters = tcp_counters(process)
+    return counters["ActiveOpens"] + counters["PassiveOpens"]

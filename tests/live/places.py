@@ -14,21 +14,18 @@ from otel_tcplife.probe.cgroups import mount_point
 
 @contextmanager
 def cgroup(path: str) -> Generator[Path]:
-    """A cgroup (v2) at this path below the root, with what is missing above it."""
-    root = Path(mount_point() or "")
+    """A cgroup (v2) at this path below one of its own, so that no other run of the tests has it."""
+    directory = Path(mount_point() or "") / f"tcplife-test-{uuid.uuid4().hex[:8]}"
     made: list[Path] = []
-    directory = root
-    for name in path.split("/"):
-        directory /= name
-        if not directory.exists():
+    try:
+        for name in ("", *path.split("/")):
+            directory /= name
             directory.mkdir()
             made.append(directory)
-    try:
         yield directory
     finally:
         for each in reversed(made):
-            if each.exists():
-                each.rmdir()
+            each.rmdir()
 
 
 def move(pid: int, directory: Path) -> None:

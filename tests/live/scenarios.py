@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
 from tests.live.actor import Actor, Stopwatch
+from tests.live.matrix.diag import Diag, settle
+from tests.live.sockets import tcp_counters
 from tests.received import ReceivedLog
 
 SIZES = {"sent by the client": 3 << 20, "sent by the server": (3 << 20) + 12345}
@@ -51,6 +55,8 @@ class End:
     handshake: tuple[int, int] | None = None
     closed: tuple[int, int] = (0, 0)
     """Earliest and latest Unix ns."""
+    retransmits: tuple[int, int] = (0, 0)
+    """Least and most segments that were sent again: a kernel whose CPUs are busy may do so though nothing is lost."""
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -69,6 +75,9 @@ class End:
         assert log.time_unix_nano <= log.observed_time_unix_nano
         _within(log, "tcplife.session.duration", self.duration)
         _within(log, "tcplife.handshake.duration", self.handshake)
+        sent_again = int(log.attributes.get("tcplife.retransmits", 0))
+        assert self.retransmits[0] <= sent_again <= self.retransmits[1]
+        assert bool(sent_again) == ("tcplife.retransmits" in log.attributes)
         assert log.attributes.keys() <= {attribute.name for attribute in ATTRIBUTES}
 
 
@@ -92,6 +101,10 @@ class Session:
     sent_by_server: int = 0
     connecting: Stopwatch = field(default_factory=Stopwatch)
     closing: list[Stopwatch] = field(default_factory=list[Stopwatch])
+    sent_again: dict[str, int] = field(default_factory=dict[str, int])
+    """Segments that the client and the server had sent again right before the first step that ends an end."""
+    sent_again_by_all: int = 0
+    """And all sockets of the network namespace before that."""
 
     def open(self) -> None:
         """Establish it."""
@@ -119,9 +132,27 @@ class Session:
     @contextmanager
     def ending(self) -> Generator[None]:
         """Times a step that ends one end or both."""
+        if not self.closing:
+            self.sent_again_by_all = _sent_again_by_all()
+            self.sent_again = {
+                "client": self.client.tell("sent_again", "c"),
+                "server": self.server.tell("sent_again", "s"),
+            }
         with Stopwatch() as stopwatch:
             yield
         self.closing.append(stopwatch)
+
+    def wait_until_gone(self) -> None:
+        """Wait until neither end has a socket any more."""
+        diag, address = Diag(Path("/proc/self/ns/net")), self.family.address
+        for own, peer in ((self.client_port, self.server_port), (self.server_port, self.client_port)):
+            while diag.state((address, own, address, peer)):
+                time.sleep(0.001)
+        settle()
+
+
+def _sent_again_by_all() -> int:
+    return tcp_counters(Path("/proc/self"))["RetransSegs"]
 
 
 Play = Callable[[Session], tuple[dict[str, Any], dict[str, Any]]]
@@ -232,6 +263,8 @@ def play_between(client: Actor, server: Actor, family: Family, action: Play) -> 
     session = Session(family, client, server)
     session.open()
     special = action(session)
+    session.wait_until_gone()
+    sent_again_meanwhile = _sent_again_by_all() - session.sent_again_by_all
     sent = session.sent_by_client, session.sent_by_server
     ports = session.client_port, session.server_port
     name = f"{family.name} {action.__name__}"
@@ -252,7 +285,8 @@ def play_between(client: Actor, server: Actor, family: Family, action: Play) -> 
             **own,
         }
         absent = {key for key, value in mine.items() if value is None}
-        absent |= {"error.type", "tcplife.retransmits"} - mine.keys()
+        absent |= {"error.type"} - mine.keys()
+        sent_again = session.sent_again[role]
         ends.append(
             End(
                 name,
@@ -262,6 +296,7 @@ def play_between(client: Actor, server: Actor, family: Family, action: Play) -> 
                 duration=duration,
                 handshake=(0, connected),
                 closed=closed,
+                retransmits=(sent_again, sent_again + sent_again_meanwhile),
             )
         )
     return ends

@@ -29,6 +29,8 @@ class ScriptedReceiver:
     def __init__(self, answer: Answer) -> None:
         self.records = 0
         """Records in requests that were answered with 200, rejected ones included."""
+        self.seen = 0
+        """Records in all requests, those of a request that comes again counted again."""
         self._requests = 0
         receiver = self
 
@@ -55,6 +57,7 @@ class ScriptedReceiver:
         records = sum(len(scope.log_records) for logs in request.resource_logs for scope in logs.scope_logs)
         status, body = answer(self._requests, records)
         self._requests += 1
+        self.seen += records
         if status == 200:
             self.records += records
         return status, body

@@ -40,6 +40,12 @@ class Socket:
     """0 while no process has it."""
 
 
+def tcp_counters(process: Path) -> dict[str, int]:
+    """What has happened so far in the namespace of a process, as `Tcp:` of /proc/PID/net/snmp (RFC 4022) counts it."""
+    lines = [line.split()[1:] for line in (process / "net/snmp").read_text().splitlines() if line.startswith("Tcp:")]
+    return {name: int(value) for name, value in zip(*lines)}
+
+
 def sockets(process: Path) -> list[Socket]:
     """Those of the namespace of the process with this directory in /proc. Raise OSError where it has ended."""
     return [_read(line) for table in ("tcp", "tcp6") for line in (process / "net" / table).read_text().splitlines()[1:]]

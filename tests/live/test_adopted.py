@@ -23,11 +23,7 @@ class Adopted:
     def end(self, local: int, peer: int) -> ReceivedLog:
         """The one record of the end with these ports."""
         logs = read_otlp_json_lines(self._directory / "logs.jsonl").logs
-        found = [
-            log
-            for log in logs
-            if (log.attributes["network.local.port"], log.attributes["network.peer.port"]) == (local, peer)
-        ]
+        found = [log for log in logs if log.ports == (local, peer) and not log.is_elsewhere]
         assert len(found) == 1
         return found[0]
 

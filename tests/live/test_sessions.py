@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from tests.any_collector import collector_class
 from tests.live.agent import Agent
 from tests.live.peer import Peer, Row
 from tests.live.scenarios import FAMILIES, PLAYS, End, play_all
-from tests.received import ReceivedLog, ReceivedPoint
+from tests.received import ReceivedLog, ReceivedPoint, last_points
 
 _NAMES = [f"{family.name} {action}" for family in FAMILIES for action in [*(p.__name__ for p in PLAYS), "refused"]]
 
@@ -27,18 +27,39 @@ class Run:
     logs: list[ReceivedLog]
     points: list[ReceivedPoint]
     said: list[str]
-    printed: list[str]
+    rows: list[list[str]]
     peer: list[Row]
 
 
+_ROUNDS = 4
+"""How often all is played at most, while state changes are missed: the kernel runs no program within itself."""
+
+
 @pytest.fixture(scope="module", params=["http/protobuf", "grpc"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    directory = tmp_path_factory.mktemp("collector")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    for _ in range(_ROUNDS - 1):
+        run, missed = _play(request.param, tmp_path_factory.mktemp("collector"))
+        if not missed or _is_as_played(run):
+            return run
+    return _play(request.param, tmp_path_factory.mktemp("collector"))[0]
+
+
+def _is_as_played(run: Run) -> bool:
+    try:
+        for end in run.ends:
+            end.check(_of(run, end))
+    except AssertionError:
+        return False
+    return True
+
+
+def _play(protocol: str, directory: Path) -> tuple[Run, int]:
+    """All that came of a round, and how many state changes were missed in it, whosever."""
     with collector_class()(directory) as collector:
-        endpoint = collector.grpc_endpoint if request.param == "grpc" else collector.http_endpoint
+        endpoint = collector.grpc_endpoint if protocol == "grpc" else collector.http_endpoint
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": request.param,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
         }
         with Agent(["-w"], environment) as agent, Peer() as peer:
@@ -46,16 +67,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             rows = peer.stop()
             assert agent.stop() == 0
         collector.stop()
-        yield Run(ends, collector.logs(), collector.metrics(), agent.said, agent.printed, rows)
+    return Run(ends, collector.logs(), collector.metrics(), agent.said, agent.rows(), rows), agent.missed
 
 
 def _of(run: Run, end: End) -> ReceivedLog:
     """The one record of this end."""
-    found = [
-        log
-        for log in run.logs
-        if (log.attributes["network.local.port"], log.attributes["network.peer.port"]) == end.ports
-    ]
+    found = [log for log in run.logs if log.ports == end.ports and not log.is_elsewhere]
     assert len(found) == 1, f"{end.scenario}, {end.attributes['tcplife.role']}: reported {len(found)} times"
     return found[0]
 
@@ -72,8 +89,9 @@ def test_health_is_there_for_sessions(run: Run) -> None:
     for end in run.ends:
         if end.event == "tcplife.session.closed":
             attributes = _of(run, end).attributes
-            assert 0 < float(attributes["tcplife.rtt.min"]) < 1
-            assert 0 < float(attributes["tcplife.rtt.smoothed"]) < 1
+            assert end.duration
+            for name in ("tcplife.rtt.min", "tcplife.rtt.smoothed"):
+                assert 0 < float(attributes[name]) * 1e9 < end.duration[1]
 
 
 def test_the_body_is_a_readable_line(run: Run) -> None:
@@ -102,10 +120,10 @@ def test_the_histograms_are_those_of_the_records(run: Run) -> None:
         ("tcplife.session.rtt", "tcplife.rtt.smoothed"),
     ):
         values = [float(log.attributes[attribute]) for log in run.logs if attribute in log.attributes]
-        _sums_up(_last(run.points, name), values)
+        _sums_up(last_points(run.points, name), values)
     for direction, attribute in (("transmit", "tcplife.bytes.sent"), ("receive", "tcplife.bytes.received")):
         values = [float(log.attributes[attribute]) for log in run.logs if attribute in log.attributes]
-        points = _last(run.points, "tcplife.session.io")
+        points = last_points(run.points, "tcplife.session.io")
         _sums_up([point for point in points if point.attributes["network.io.direction"] == direction], values)
 
 
@@ -118,31 +136,26 @@ def _sums_up(points: list[ReceivedPoint], values: list[float]) -> None:
         assert sum(point.bucket_counts) == point.count
 
 
-def _last(points: list[ReceivedPoint], name: str) -> list[ReceivedPoint]:
-    latest = max(point.time_unix_nano for point in points if point.name == name)
-    return [point for point in points if point.name == name and point.time_unix_nano == latest]
-
-
 def test_the_series_of_a_failed_connect(run: Run) -> None:
     refused = [
         point
-        for point in _last(run.points, "tcplife.handshake.duration")
+        for point in last_points(run.points, "tcplife.handshake.duration")
         if point.attributes.get("error.type") == "ECONNREFUSED" and point.attributes["tcplife.role"] == "client"
     ]
     assert sum(point.count or 0 for point in refused) >= len(FAMILIES)
 
 
 def test_the_balance_holds(run: Run) -> None:
-    probe = {str(p.attributes["tcplife.outcome"]): p.value for p in _last(run.points, "tcplife.probe.sessions")}
+    probe = {str(p.attributes["tcplife.outcome"]): p.value for p in last_points(run.points, "tcplife.probe.sessions")}
     assert probe["submitted"] == len(run.logs)
     assert probe["ring_full"] == probe["map_full"] == 0
-    export = {str(p.attributes["tcplife.outcome"]): p.value for p in _last(run.points, "tcplife.export.records")}
+    export = {str(p.attributes["tcplife.outcome"]): p.value for p in last_points(run.points, "tcplife.export.records")}
     assert export == {"exported": len(run.logs)}
     assert f"otel-tcplife: otlp: {len(run.logs)} exported" in run.said
 
 
 def test_the_table_has_a_line_for_each_end(run: Run) -> None:
-    rows = [line.split() for line in run.printed]
+    rows = run.rows
     assert rows[0] == ["PID", "COMM", "IP", "LADDR", "LPORT", "RADDR", "RPORT", "TX_KB", "RX_KB", "MS"]
     for end in run.ends:
         local, peer = map(str, end.ports)
@@ -156,14 +169,19 @@ def test_the_table_has_a_line_for_each_end(run: Run) -> None:
 
 
 def test_agreement_with_libbpf_tcplife(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its owners may be wrong; its bytes include SYN and FIN. What it says of the rest has to be what we say."""
+    """Its owners may be wrong; its bytes include SYN and FIN. What it says of the rest has to be what we say.
+
+    It has no line of what ended in an interrupt while a program of its kind ran there, and of what it had no room for.
+    """
     peer = {(row.local_port, row.peer_port): row for row in run.peer}
+    ends = [end for end in run.ends if end.ports in peer]
+    assert ends
     owners = 0
-    for end in run.ends:
+    for end in ends:
         row = peer.pop(end.ports)
         owners += (row.pid, row.comm) == (end.attributes["process.pid"], end.attributes["tcplife.comm"])
         log = _of(run, end)
         for theirs, ours in ((row.sent_kb, "tcplife.bytes.sent"), (row.received_kb, "tcplife.bytes.received")):
             assert theirs * 1024 == pytest.approx(float(log.attributes.get(ours, 0)), abs=0.005 * 1024 + 2.1)
     with capsys.disabled():
-        print(f"\nlibbpf tcplife agrees on the owner of {owners} of {len(run.ends)} session ends, ours are all right")
+        print(f"\nlibbpf tcplife agrees on the owner of {owners} of {len(ends)} session ends, ours are all right")

@@ -24,7 +24,7 @@ def test_timestamps_are_those_of_the_wall_clock(offset: str, tmp_path: Path) -> 
         traffic.sessions(3)
         after = time.time_ns()
     traffic.close()
-    logs = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
+    logs = traffic.of(read_otlp_json_lines(tmp_path / "logs.jsonl").logs)
     assert len(logs) == 3
     for log in logs:
         assert before - _CLOCK_STEP <= log.time_unix_nano <= after + _CLOCK_STEP

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
+
+from tests.received import ReceivedLog
 
 
 class Traffic:
@@ -32,6 +35,10 @@ class Traffic:
             for end in self.open():
                 end.close()
         return 2 * count
+
+    def of(self, logs: Iterable[ReceivedLog]) -> list[ReceivedLog]:
+        """Those of its sessions: nobody else in this network namespace has its port while it listens."""
+        return [log for log in logs if self.port in log.ports and not log.is_elsewhere]
 
     def close(self) -> None:
         """Listen no more."""

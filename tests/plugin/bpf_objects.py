@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from otel_tcplife.probe import bpf
-
-PATIENCE = 300.0
-"""Seconds after which something has hung, however slow the machine is."""
+from tests.support.patience import PATIENCE
 
 _NEXT_ID = {"prog": 11, "map": 12, "link": 31}
 """Commands of bpf(2), BPF_PROG_GET_NEXT_ID and so on; the names are those of /proc/PID/fdinfo."""

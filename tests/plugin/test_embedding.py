@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
 from otel_tcplife import pipeline
+from otel_tcplife import tracing as tracing_module
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.instrumentor import TcplifeInstrumentor
 from otel_tcplife.tracing import start_tracing
@@ -78,15 +79,20 @@ def test_this_process_on_given_providers(traffic: Traffic) -> None:
     assert providers.outcomes("tcplife.export.records") == {"exported": made}
 
 
-def test_the_host_with_filters() -> None:
+def test_the_host_with_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not another process collects the sessions of this host now."""
+
+    def none_collects(_: int | None) -> bool:
+        return False
+
+    monkeypatch.setattr(tracing_module, "collector_before", none_collects)
     providers = Providers()
     with Actor("act-client") as client, Actor("act-server") as server:
         ports = [server.tell("listen", name, "127.0.0.1") for name in ("kept", "other")]
         with start_tracing(
             logger_provider=providers.logs, meter_provider=providers.metrics, scope="host", remote_ports=ports[:1]
         ) as tracing:
-            if not tracing.is_tracing:
-                pytest.fail("another process collects the sessions of this host")
+            assert tracing.is_tracing
             for name, port in zip(("kept", "other"), ports):
                 client.tell("connect", "c", "127.0.0.1", port)
                 server.tell("accept", name, "s")

@@ -16,11 +16,10 @@ import pytest
 from tests.live.agent import Agent
 from tests.live.traffic import Traffic
 from tests.plugin.bpf_objects import held_by, traces, wait_until_gone
+from tests.plugin.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.plugin.traced import End, Sink, Traced, differences, wait_until
 
 _QUIET = "otel-tcplife: another process collects the sessions of this host; this one does when that one has gone"
-
-_TWO_CAPABILITIES = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all,+bpf,+perfmon"]
 
 
 class Sessions:
@@ -199,7 +198,7 @@ def test_it_collects_when_the_command_has_ended(sessions: Sessions, sink: Sink, 
 
 def test_without_the_privilege_to_ask_it_collects(sessions: Sessions, sink: Sink) -> None:
     """CAP_BPF and CAP_PERFMON are enough to trace, but not to see who else does."""
-    with sessions.traced(sink, within=_TWO_CAPABILITIES) as app:
+    with sessions.traced(sink, within=UNABLE_TO_SEE_OTHERS) as app:
         app.wait_for("ready")
         sessions.make()
         assert app.end() == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tests.live.actor import Actor
+from tests.plugin.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.readme import python_example
 
 
@@ -15,7 +16,7 @@ def test_the_embedding_prints_the_sessions_of_the_port() -> None:
     with Actor("act-client") as client, Actor("act-server") as server:
         port = server.tell("listen", "l", "127.0.0.1")
         with subprocess.Popen(
-            [sys.executable, "-uc", example.replace("443", str(port))],
+            [*UNABLE_TO_SEE_OTHERS, sys.executable, "-uc", example.replace("443", str(port))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as running:  # fmt: skip
             assert running.stdout

@@ -90,7 +90,8 @@ def _environment(endpoint: str) -> list[str]:
 def _by_ports(received: Received) -> dict[tuple[int, int], list[ReceivedLog]]:
     found: defaultdict[tuple[int, int], list[ReceivedLog]] = defaultdict(list)
     for log in received.logs:
-        found[int(log.attributes["network.local.port"]), int(log.attributes["network.peer.port"])].append(log)
+        if not log.is_elsewhere:
+            found[log.ports].append(log)
     return found
 
 

@@ -16,6 +16,7 @@ import pytest
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
+from tests.background_process import refusing_port
 from tests.live.actor import Actor
 from tests.live.traffic import Traffic
 
@@ -62,7 +63,7 @@ def _fork(action: Callable[[], object]) -> int:
 
 
 def test_its_own_sessions_and_no_others() -> None:
-    with Actor("act-client") as client, Actor("act-server") as server:
+    with Actor("act-client") as client, Actor("act-server") as server, refusing_port() as refusing:
         before = Traffic()
         with tracing() as source:
             foreign = server.tell("listen", "l", "127.0.0.1")
@@ -71,7 +72,7 @@ def test_its_own_sessions_and_no_others() -> None:
             server.tell("accept", "l", "s")
             client.tell("close", "c")
             server.tell("close", "s")
-            client.tell("connect", "refused", "127.0.0.1", 9)
+            client.tell("connect", "refused", "127.0.0.1", refusing)
             for traffic in (before, Traffic()):
                 traffic.sessions(2)
                 client.tell("connect", "c", "127.0.0.1", traffic.port)
@@ -84,7 +85,7 @@ def test_its_own_sessions_and_no_others() -> None:
             theirs.close()
             server.tell("close", "s")
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", 9))
+                socket.create_connection(("127.0.0.1", refusing))
             rows = _drain(source)
     # of each listener 2 sessions of both ends and 1 that a foreign client opened; 1 with a foreign server; 1 refused
     assert len(rows) == 2 * (2 * 2 + 1) + 1 + 1

@@ -18,8 +18,9 @@ from typing import IO, Any, NamedTuple
 from typing_extensions import Self
 
 from tests.otlp_sink import OtlpSink
-from tests.plugin.bpf_objects import PATIENCE, BpfObject
+from tests.plugin.bpf_objects import BpfObject
 from tests.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
+from tests.support.patience import PATIENCE
 
 _BINARIES = Path(sys.executable).parent
 _PROJECT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ class Sink(OtlpSink):
     def logs(self) -> list[ReceivedLog]:
         """What came so far of sessions, less those of the exporters."""
         logs = read_otlp_json_lines(self._directory / "logs.jsonl", growing=True).logs
-        return [log for log in logs if log.attributes["network.peer.port"] != self.port]
+        return [log for log in logs if log.ports[1] != self.port]
 
     def ends(self) -> list[End]:
         """The ends of sessions that were reported so far."""
@@ -113,7 +114,8 @@ class Traced:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=self._environ,
             cwd=_PROJECT,
             start_new_session=True,

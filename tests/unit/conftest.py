@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from otel_tcplife.export.transport import Transport, open_transport
+from tests.background_process import refusing_port
 from tests.throwaway_tls import Tls, make_tls
 from tests.unit.otlp_receivers import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
 
@@ -74,9 +75,8 @@ def connect() -> Iterator[Connect]:
 @pytest.fixture
 def refusing() -> Iterator[str]:
     """An address that refuses connections, for as long as the test takes."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{bound.getsockname()[1]}"
+    with refusing_port() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.live.matrix.diag import Diag, Ends, settle
 from tests.live.matrix.hands import Hand, Zygote
+from tests.live.sockets import tcp_counters
 
 _HARDWARE = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 
@@ -81,8 +82,7 @@ class Namespace:
 
     def retransmitted(self) -> int:
         """Segments retransmitted in it so far."""
-        lines = [line.split() for line in (self._proc / "net/snmp").read_text().splitlines() if line.startswith("Tcp:")]
-        return int(dict(zip(*lines))["RetransSegs"])
+        return tcp_counters(self._proc)["RetransSegs"]
 
 
 @dataclass(frozen=True)

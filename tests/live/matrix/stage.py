@@ -37,6 +37,8 @@ class Played:
     ends: list[End] = field(default_factory=list[End])
     retransmitted: dict[Namespace, int] = field(default_factory=dict[Namespace, int])
     """Segments that were retransmitted in the namespaces where only these ends are."""
+    retransmitted_here: int = 0
+    """Segments that anybody has retransmitted meanwhile in the namespace of the tests."""
 
 
 Scenario = Callable[[Stage], list[End]]
@@ -79,7 +81,8 @@ def play_all(zygote: Zygote, scenarios: Mapping[str, Scenario]) -> dict[str, Fut
 
 
 def _play(stage: Stage, scenario: Scenario) -> Played:
-    made = stage.made_loopback.namespaces | stage.veth.namespaces
-    before = {namespace: namespace.retransmitted() for namespace in made}
+    made, here = stage.made_loopback.namespaces | stage.veth.namespaces, stage.loopback.client
+    before = {namespace: namespace.retransmitted() for namespace in made | {here}}
     ends = scenario(stage)
-    return Played(ends, {namespace: namespace.retransmitted() - count for namespace, count in before.items()})
+    after = {namespace: namespace.retransmitted() - count for namespace, count in before.items()}
+    return Played(ends, {namespace: after[namespace] for namespace in made}, after[here])

@@ -29,6 +29,8 @@ _ROUNDS = 4
 
 Where an interrupt comes while a task runs that the machine shields from tracing, as a guest agent may be, the kernel
 runs no tracing program for the state changes in it. libbpf's tcplife, which traces beside us, tells: it has no line.
+Nor does it run our program where that runs already for the traffic of others; we count that, and what is known only
+from such a state change is absent then.
 """
 
 
@@ -41,6 +43,8 @@ class Outcome:
     peer: list[Row]
     strays: list[ReceivedLog]
     """What was reported in that round from the namespaces made for it, and was not done by any scenario."""
+    missed: int
+    """State changes that were missed in that round, whosever."""
 
     @property
     def hidden(self) -> bool:
@@ -49,6 +53,33 @@ class Outcome:
             return False
         played = Counter(end.ports for end in self.played.result().ends if end.event != NOTHING)
         return bool(played - Counter((row.local_port, row.peer_port) for row in self.peer))
+
+    def check(self) -> None:
+        """That each end was reported as it was."""
+        played = self.played.result()
+        retransmitted: Counter[int] = Counter()
+        for end, log in self.records():
+            end.check(log)
+            if end.event == CLOSED:
+                retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
+        unreported: Counter[Namespace] = Counter()
+        for end in played.ends:
+            unreported[end.namespace] += end.unreported_syns
+        for namespace, count in played.retransmitted.items():
+            assert 0 <= count - retransmitted.pop(namespace.inode, 0) <= unreported[namespace]
+        # Over the tests' own loopback nothing is lost, but sent again it may be, if the CPUs are busy
+        assert sum(retransmitted.values()) <= played.retransmitted_here
+
+    @property
+    def may_be_short(self) -> bool:
+        """Whether something is absent or wrong that was missed."""
+        if not self.missed or self.played.exception():
+            return False
+        try:
+            self.check()
+        except AssertionError:
+            return True
+        return False
 
     def records(self) -> list[tuple[End, ReceivedLog]]:
         """Each end with its record; where ends have the same addresses and ports, in the order of their time."""
@@ -70,7 +101,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     to_play = SCENARIOS
     for number in range(_ROUNDS):
         made |= _play(tmp_path_factory.mktemp(f"round{number}"), to_play)
-        to_play = {name: scenario for name, scenario in SCENARIOS.items() if made[name].hidden}
+        to_play = {name: SCENARIOS[name] for name, outcome in made.items() if outcome.hidden or outcome.may_be_short}
         if not to_play:
             break
     return made
@@ -83,7 +114,7 @@ def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outco
         assert agent.stop() == 0
     logs = _by_key(directory)
     strays = _strays(logs, [future.result() for future in played.values() if not future.exception()])
-    return {name: Outcome(future, logs, rows, strays) for name, future in played.items()}
+    return {name: Outcome(future, logs, rows, strays, agent.missed) for name, future in played.items()}
 
 
 def _strays(logs: Mapping[Key, list[ReceivedLog]], played: list[Played]) -> list[ReceivedLog]:
@@ -99,9 +130,9 @@ def _by_key(directory: Path) -> dict[Key, list[ReceivedLog]]:
         about = log.attributes
         key = (
             str(about["network.local.address"]),
-            int(about.get("network.local.port", 0)),
+            log.ports[0],
             str(about["network.peer.address"]),
-            int(about["network.peer.port"]),
+            log.ports[1],
         )
         logs[key].append(log)
     return dict(logs)
@@ -109,18 +140,7 @@ def _by_key(directory: Path) -> dict[Key, list[ReceivedLog]]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_end_is_reported_as_it_was(outcomes: dict[str, Outcome], name: str) -> None:
-    played = outcomes[name].played.result()
-    retransmitted: Counter[int] = Counter()
-    for end, log in outcomes[name].records():
-        end.check(log)
-        if end.event == CLOSED:
-            retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
-    unreported: Counter[Namespace] = Counter()
-    for end in played.ends:
-        unreported[end.namespace] += end.unreported_syns
-    for namespace, count in played.retransmitted.items():
-        assert 0 <= count - retransmitted.pop(namespace.inode, 0) <= unreported[namespace]
-    assert not any(retransmitted.values())  # over the tests' own loopback, where nothing is lost
+    outcomes[name].check()
 
 
 def test_nothing_else_is_reported(outcomes: dict[str, Outcome]) -> None:

@@ -15,9 +15,7 @@ from typing import IO, TypeVar
 
 from typing_extensions import Self
 
-_READY_SECONDS = 20.0
-_STOP_SECONDS = 20.0
-_CLIENT_SECONDS = 30.0
+from tests.support.patience import PATIENCE
 
 NOBODY = 65534
 
@@ -43,7 +41,7 @@ def as_user(user: str, command: Sequence[str | Path]) -> list[str | Path]:
 
 def eventually(look: Callable[[], T | None], what: str) -> T:
     """What `look` finds, as soon as it finds something. Raises RuntimeError where that takes too long."""
-    deadline = time.monotonic() + _READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not (found := look()):
         if time.monotonic() > deadline:
             raise RuntimeError(f"there was no {what}")
@@ -96,7 +94,8 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=_ENVIRONMENT,
         )
         name = os.path.basename(command[0])
@@ -125,7 +124,7 @@ class Client:
             self.say(question)
         except BrokenPipeError:
             return ""
-        if not select.select([self._output], [], [], _CLIENT_SECONDS)[0]:
+        if not select.select([self._output], [], [], PATIENCE)[0]:
             raise RuntimeError(f"{self.process.comm} does not answer {question}")
         return self._output.readline().rstrip("\n")
 
@@ -135,7 +134,7 @@ class Client:
 
     def finish(self, *statuses: int) -> str:
         """Wait for its end and return what it wrote. Raises RuntimeError where it ended with none of these statuses."""
-        output, errors = self._process.communicate(timeout=_CLIENT_SECONDS)
+        output, errors = self._process.communicate(timeout=PATIENCE)
         if self._process.returncode not in (statuses or (0,)):
             raise RuntimeError(f"{self.process.comm} ended with {self._process.returncode}: {output}{errors}")
         return output
@@ -189,7 +188,7 @@ class Server:
             return
         if not self._ended():
             self._process.send_signal(self._end)
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not self._ended() and time.monotonic() < deadline:
             time.sleep(0.005)
         status = self._kill()
