@@ -13,8 +13,8 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from tests.live.agent import COMMAND
-from tests.live.peer import command as tcplife_command
+from tests.support.host_agent import COMMAND
+from tests.support.libbpf_tcplife import command as tcplife_command
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -7,10 +7,10 @@ from contextlib import closing
 
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
-from tests.live.actor import Actor
-from tests.live.others import change, most, read_active
-from tests.live.pairs import Pairs
-from tests.live.places import network_namespace
+from tests.support.actor import Actor
+from tests.support.other_sessions import change, most, read_active
+from tests.support.place import network_namespace
+from tests.support.session_pairs import Pairs
 
 _NOBODY = "198.18.0.1"
 """An address whose packets get lost (RFC 2544)."""

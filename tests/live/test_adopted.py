@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Family, Session
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.received import ReceivedLog, read_otlp_json_lines
+from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Family, Session
 
 
 class Adopted:
@@ -37,7 +37,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         session = Session(family, client, server)
         session.open()
         session.exchange(100_000, 1)
-        with Agent(["--otlp-file", str(directory), "--no-table"]):
+        with HostAgent(["--otlp-file", str(directory), "--no-table"]):
             session.exchange(23, 70_000)
             client.tell("close", "c")
             assert server.tell("receive", "s", 1) == 0
@@ -75,7 +75,7 @@ def test_a_socket_of_several_processes_belongs_to_the_one_that_closes_it(tmp_pat
         session = Session(FAMILIES[0], client, server)
         session.open()
         child = server.tell("fork")
-        with Agent(["--otlp-file", str(tmp_path), "--no-table"]):
+        with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]):
             client.tell("close", "c")
             server.tell("close", "s")
             server.tell("end_child")

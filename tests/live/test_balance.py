@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.background_process import refusing_port
-from tests.live.agent import Agent
-from tests.live.others import others
-from tests.live.scripted_receiver import Answer, ScriptedReceiver, partial_success
-from tests.live.traffic import Traffic
-from tests.received import last_points, read_otlp_json_lines
+from tests.support.background_process import refusing_port
+from tests.support.host_agent import HostAgent
+from tests.support.other_sessions import others
+from tests.support.received import last_points, read_otlp_json_lines
+from tests.support.scripted_receiver import Answer, ScriptedReceiver, partial_success
+from tests.support.traffic import Traffic
 
 
-def _told(agent: Agent, what: str) -> dict[str, int]:
+def _told(agent: HostAgent, what: str) -> dict[str, int]:
     """The numbers of the line of the balance about this."""
     [told] = [found[1] for line in agent.said if (found := re.fullmatch(rf"otel-tcplife: {what}: (.*)", line))]
     return {outcome: int(count) for count, outcome in re.findall(r"(\d+) (\w+)", told)}
 
 
-def _seen(agent: Agent) -> int:
+def _seen(agent: HostAgent) -> int:
     [count] = [int(found[1]) for line in agent.said if (found := re.search(r"(\d+) sessions ended", line))]
     return count
 
@@ -36,7 +36,7 @@ def test_what_the_kernel_loses_is_counted(variable: str, loss: str, tmp_path: Pa
     traffic = Traffic()
     room = len(others(own=0).sessions) + 8
     size = 4096 if loss == "ring_full" else room
-    with Agent(["--otlp-file", str(tmp_path), "--no-table"], {variable: str(size)}) as agent:
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"], {variable: str(size)}) as agent:
         open_at_once = [traffic.open() for _ in range(max(50, room))]
         for pair in open_at_once:
             for end in pair:
@@ -60,7 +60,7 @@ def test_a_session_that_nobody_had_accepted_when_tracing_began_is_counted_as_not
     """No process has its descriptor, so that nobody can be found to own it."""
     traffic = Traffic()
     client = traffic.connect()
-    with Agent(["--otlp-file", str(tmp_path), "--no-table"]) as agent:
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]) as agent:
         traffic.accept().close()
         client.close()
         made = traffic.sessions(3)
@@ -83,7 +83,7 @@ _ANSWERS: dict[str, Answer] = {
 def test_what_a_receiver_rejects_is_counted(name: str) -> None:
     traffic = Traffic()
     with ScriptedReceiver(_ANSWERS[name]) as receiver:
-        with Agent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as agent:
+        with HostAgent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as agent:
             made = traffic.sessions(20)
             while (receiver.seen if name == "refuses each request" else receiver.records) < made:
                 time.sleep(0.01)  # a machine that is busy may need longer than the stop waits for
@@ -103,7 +103,7 @@ def test_a_receiver_that_is_away_is_told_once_and_holds_up_no_stop() -> None:
     traffic = Traffic()
     with (
         refusing_port() as port,
-        Agent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}) as agent,
+        HostAgent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}) as agent,
     ):
         made = traffic.sessions(5)
         assert agent.stop() == 0

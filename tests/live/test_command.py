@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.replay.recording import open_recording
-from tests.collectors import Collector, otelcol
 from tests.live import seccomp_main
-from tests.live.agent import COMMAND, Agent
-from tests.live.traffic import Traffic
-from tests.received import ReceivedLog, read_otlp_json_lines
-from tests.throwaway_tls import make_tls
+from tests.support.collector import Collector, otelcol
+from tests.support.host_agent import COMMAND
+from tests.support.host_agent import HostAgent as Agent
+from tests.support.received import ReceivedLog, read_otlp_json_lines
+from tests.support.tls import make_tls
+from tests.support.traffic import Traffic
 
 
 def _logs(directory: Path) -> list[ReceivedLog]:

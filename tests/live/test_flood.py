@@ -17,11 +17,11 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.live import syn_flood
-from tests.live.actor import Actor
-from tests.live.others import change, most, others, read_active
-from tests.live.pairs import Pairs, of_namespace
-from tests.live.places import network_namespace
-from tests.live.sockets import State, sockets
+from tests.support.actor import Actor
+from tests.support.other_sessions import change, most, others, read_active
+from tests.support.place import network_namespace
+from tests.support.proc_net import State, sockets
+from tests.support.session_pairs import Pairs, of_namespace
 
 _NOBODY = "198.18.0.1"
 """One of the addresses that nobody answers from."""

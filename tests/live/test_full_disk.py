@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import COMMAND
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.host_agent import COMMAND
+from tests.support.received import ReceivedLog, read_otlp_json_lines
 
 _SESSIONS = 1500
 """Three lines of logs.jsonl, of nearly half a megabyte each."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
-from tests.received import ReceivedLog, last_points, read_otlp_json_lines
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.received import ReceivedLog, last_points, read_otlp_json_lines
+from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _PROGRESS, _CLOSED = "tcplife.session.progress", "tcplife.session.closed"
 
@@ -30,7 +30,7 @@ def test_a_session_is_reported_while_it_goes_on_and_counted_once(tmp_path: Path)
     environment = {"OTEL_PYTHON_TCPLIFE_INTERIM": "0.4"}
     with Actor(CLIENT) as client, Actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
-        with Agent(["--otlp-file", str(tmp_path)], environment) as agent:
+        with HostAgent(["--otlp-file", str(tmp_path)], environment) as agent:
             session.open()
             session.exchange(1000, 10)
             _wait_for(tmp_path, session, 2)
@@ -54,7 +54,7 @@ def test_a_session_is_reported_while_it_goes_on_and_counted_once(tmp_path: Path)
     _counted_once(tmp_path, agent)
 
 
-def _counted_once(directory: Path, agent: Agent) -> None:
+def _counted_once(directory: Path, agent: HostAgent) -> None:
     """The histograms have the ends alone, as the table does; the balance has the reports apart."""
     logs = read_otlp_json_lines(directory / "logs.jsonl").logs
     ends = [log for log in logs if log.event_name == _CLOSED]
@@ -75,7 +75,7 @@ def _counted_once(directory: Path, agent: Agent) -> None:
 def test_without_the_option_there_are_none(tmp_path: Path) -> None:
     with Actor(CLIENT) as client, Actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
-        with Agent(["--otlp-file", str(tmp_path)]):
+        with HostAgent(["--otlp-file", str(tmp_path)]):
             session.open()
             client.tell("close", "c")
             server.tell("close", "s")

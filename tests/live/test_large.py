@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.received import ReceivedLog, read_otlp_json_lines
+from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _BY_CLIENT, _BY_SERVER = (4 << 30) + 12345, (4 << 30) + 67890
 
@@ -31,11 +31,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
     watched, adopted = (tmp_path_factory.mktemp(name) for name in ("watched", "adopted"))
     with Actor(CLIENT) as client, Actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
-        with Agent(["--otlp-file", str(watched), "--no-table"]):
+        with HostAgent(["--otlp-file", str(watched), "--no-table"]):
             session.open()
             _pour(client, "c", server, "s", _BY_CLIENT)
             _pour(server, "s", client, "c", _BY_SERVER)
-            with Agent(["--otlp-file", str(adopted), "--no-table"]):
+            with HostAgent(["--otlp-file", str(adopted), "--no-table"]):
                 session.exchange(7, 11)
                 client.tell("close", "c")
                 assert server.tell("receive", "s", 1) == 0

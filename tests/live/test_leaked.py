@@ -17,11 +17,11 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SessionBatch, concatenated
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.pairs import Pairs, of_namespace
-from tests.live.scenarios import CLIENT, SERVER
-from tests.received import read_otlp_json_lines
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.received import read_otlp_json_lines
+from tests.support.scenarios import CLIENT, SERVER
+from tests.support.session_pairs import Pairs, of_namespace
 
 _OWNER = {"process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source"}
 
@@ -155,7 +155,7 @@ def test_one_whose_process_and_the_trace_take_it_at_once_is_reported_once(monkey
 
 def test_those_that_still_wait_are_reported_when_tracing_ends(tmp_path: Path) -> None:
     with _pairs() as pairs:
-        with Agent(["--otlp-file", str(tmp_path), "--no-table"]) as agent:
+        with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]) as agent:
             for number in pairs.open(3):
                 pairs.leak(number)
             agent.stop()

@@ -15,8 +15,8 @@ from contextlib import ExitStack, closing, contextmanager
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import UNKNOWN_TIME, Event, SessionBatch, concatenated
-from tests.live.kernel_map import skipped_runs
-from tests.live.places import network_namespace
+from tests.support.bpf_maps import skipped_runs
+from tests.support.place import network_namespace
 
 _CONNECTS = 4000
 _MOST_ROUNDS = 10

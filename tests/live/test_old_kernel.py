@@ -14,10 +14,10 @@ from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import Role, SessionBatch, concatenated
-from tests.live.actor import Actor
-from tests.live.old_kernel import OlderBtf
-from tests.live.places import cgroup, move
-from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
+from tests.support.actor import Actor
+from tests.support.old_kernel import OlderBtf
+from tests.support.place import cgroup, move
+from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _CGROUP = {("sock_cgroup_data", "val"): ("sock_cgroup_data", "cgroup")}
 _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")

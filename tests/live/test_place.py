@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.places import cgroup, move, network_namespace
-from tests.live.scenarios import CLIENT, FAMILIES, SERVER, Session
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.place import cgroup, move, network_namespace
+from tests.support.received import ReceivedLog, read_otlp_json_lines
+from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _IDS = {name: digit * 64 for name, digit in (("client", "c"), ("server", "5"))}
 
@@ -34,7 +34,7 @@ def _ends(directory: Path, session: Session) -> dict[str, ReceivedLog]:
 @pytest.mark.parametrize("made", ["before tracing", "while tracing"])
 def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) -> None:
     paths = f"docker-{_IDS['client']}.scope", f"cri-containerd-{_IDS['server']}.scope"
-    agent = Agent(["--otlp-file", str(tmp_path), "--no-table"])
+    agent = HostAgent(["--otlp-file", str(tmp_path), "--no-table"])
     with ExitStack() as tracing:
         if made == "while tracing":
             tracing.enter_context(agent)
@@ -51,7 +51,7 @@ def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) 
 
 
 def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
-    with Agent(["--otlp-file", str(tmp_path), "--no-table"]), Actor(CLIENT) as client, Actor(SERVER) as server:
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]), Actor(CLIENT) as client, Actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
         _played(session)
     for log in _ends(tmp_path, session).values():
@@ -59,7 +59,7 @@ def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
 
 
 def test_the_network_namespace_is_that_of_the_socket(tmp_path: Path) -> None:
-    with network_namespace() as (name, inode), Agent(["--otlp-file", str(tmp_path), "--no-table"]):
+    with network_namespace() as (name, inode), HostAgent(["--otlp-file", str(tmp_path), "--no-table"]):
         run = ["ip", "netns", "exec", name]
         with Actor(CLIENT, run=run) as client, Actor(SERVER, run=run) as server:
             session = Session(FAMILIES[0], client, server)

@@ -10,11 +10,11 @@ import pytest
 
 from otel_tcplife.conventions import SCOPE
 from otel_tcplife.version import __version__
-from tests.any_collector import collector_class
-from tests.live.agent import Agent
-from tests.live.peer import Peer, Row
-from tests.live.scenarios import FAMILIES, PLAYS, End, play_all
-from tests.received import ReceivedLog, ReceivedPoint, last_points
+from tests.support.any_collector import collector_class
+from tests.support.host_agent import HostAgent
+from tests.support.libbpf_tcplife import LibbpfTcplife, Row
+from tests.support.received import ReceivedLog, ReceivedPoint, last_points
+from tests.support.scenarios import FAMILIES, PLAYS, End, play_all
 
 _NAMES = [f"{family.name} {action}" for family in FAMILIES for action in [*(p.__name__ for p in PLAYS), "refused"]]
 
@@ -62,7 +62,7 @@ def _play(protocol: str, directory: Path) -> tuple[Run, int]:
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
         }
-        with Agent(["-w"], environment) as agent, Peer() as peer:
+        with HostAgent(["-w"], environment) as agent, LibbpfTcplife() as peer:
             ends = play_all()
             rows = peer.stop()
             assert agent.stop() == 0

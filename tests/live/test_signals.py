@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import COMMAND, Agent
-from tests.live.traffic import Traffic
-from tests.received import read_otlp_json_lines
+from tests.support.host_agent import COMMAND
+from tests.support.host_agent import HostAgent as Agent
+from tests.support.received import read_otlp_json_lines
+from tests.support.traffic import Traffic
 
 
 def _takes_interrupts(pid: int) -> bool:

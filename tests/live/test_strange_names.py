@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.live import strange_names_main
-from tests.live.agent import Agent
-from tests.live.peer import Peer
 from tests.live.strange_names_main import NAMES
-from tests.live.traffic import Traffic
-from tests.received import read_otlp_json_lines
+from tests.support.host_agent import HostAgent
+from tests.support.libbpf_tcplife import LibbpfTcplife
+from tests.support.received import read_otlp_json_lines
+from tests.support.traffic import Traffic
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def _others() -> Generator[int]:
 
 def test_what_others_are_called_hides_nothing(tmp_path: Path) -> None:
     traffic = Traffic()
-    with Agent(["-w", "--otlp-file", str(tmp_path)]) as agent, Peer() as peer, _others() as foreign:
+    with HostAgent(["-w", "--otlp-file", str(tmp_path)]) as agent, LibbpfTcplife() as peer, _others() as foreign:
         made = traffic.sessions(20)
         theirs = peer.stop()
         assert agent.stop() == 0

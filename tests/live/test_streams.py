@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import COMMAND
-from tests.received import read_otlp_json_lines
+from tests.support.host_agent import COMMAND
+from tests.support.received import read_otlp_json_lines
 
 _CLOSINGS = {0: "0<&-", 1: "1>&-", 2: "2>&-"}
 _ALL = [*chain.from_iterable(combinations(_CLOSINGS, count) for count in (1, 2, 3))]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import Agent
-from tests.live.traffic import Traffic
-from tests.received import read_otlp_json_lines
+from tests.support.host_agent import HostAgent
+from tests.support.received import read_otlp_json_lines
+from tests.support.traffic import Traffic
 
 _CLOCK_STEP = 50_000_000
 """ns by which the wall clock may be adjusted while the test runs."""
@@ -19,7 +19,7 @@ _CLOCK_STEP = 50_000_000
 def test_timestamps_are_those_of_the_wall_clock(offset: str, tmp_path: Path) -> None:
     shifted = ["unshare", "--time", "--monotonic", offset, "--boottime", offset, "--"]
     traffic = Traffic()
-    with Agent(["--otlp-file", str(tmp_path), "--no-table", "-L", str(traffic.port)], run=shifted):
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table", "-L", str(traffic.port)], run=shifted):
         before = time.time_ns()
         traffic.sessions(3)
         after = time.time_ns()

@@ -16,7 +16,7 @@ import pytest
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SESSION, OwnerSource, SessionBatch
-from tests.live.kernel_map import KernelMap, own_map
+from tests.support.bpf_maps import KernelMap, own_map
 
 _RESETS = struct.pack("ii", 1, 0)
 """SO_LINGER with which close() resets."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWriteLogRecord
 
-from tests.plugin.bpf_objects import held_by, newest_link
+from tests.support.bpf_objects import held_by, newest_link
 
 _HOST = "127.0.0.1"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.conventions import SCOPE
-from tests.live.agent import Agent
-from tests.live.traffic import Traffic
-from tests.otlp_sink import OtlpSink
-from tests.received import last_points, read_otlp_json_lines
+from tests.support.host_agent import HostAgent
+from tests.support.otlp_sink import OtlpSink
+from tests.support.received import last_points, read_otlp_json_lines
+from tests.support.traffic import Traffic
 
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
@@ -32,7 +32,7 @@ def test_it_traces_once_and_the_agent_exports(scope: str, tmp_path: Path) -> Non
             # Of a host there may be more at once than the SDK's queue has room for, which drops them and says nothing
             "OTEL_BLRP_MAX_QUEUE_SIZE": "1000000",
         }
-        with Agent(["--otlp-file", str(written)], environment, run=[INSTRUMENT]) as agent:
+        with HostAgent(["--otlp-file", str(written)], environment, run=[INSTRUMENT]) as agent:
             made = traffic.sessions(5)
             assert agent.stop() == 0
     assert agent.said[0] == (

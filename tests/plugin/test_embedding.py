@@ -21,8 +21,8 @@ from otel_tcplife import tracing as tracing_module
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.instrumentor import TcplifeInstrumentor
 from otel_tcplife.tracing import start_tracing
-from tests.live.actor import Actor
-from tests.live.traffic import Traffic
+from tests.support.actor import Actor
+from tests.support.traffic import Traffic
 
 
 @dataclass

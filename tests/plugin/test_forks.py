@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugin.bpf_objects import traces, wait_until_gone
 from tests.plugin.traced import Sink, Traced, differences, wait_until
+from tests.support.bpf_objects import traces, wait_until_gone
 
 _FORKING = ("-m", "tests.plugin.forking_main")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import Agent
-from tests.live.traffic import Traffic
-from tests.plugin.bpf_objects import held_by, traces, wait_until_gone
-from tests.plugin.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.plugin.traced import End, Sink, Traced, differences, wait_until
+from tests.support.bpf_objects import held_by, traces, wait_until_gone
+from tests.support.host_agent import HostAgent
+from tests.support.host_scope import UNABLE_TO_SEE_OTHERS
+from tests.support.traffic import Traffic
 
 _QUIET = "otel-tcplife: another process collects the sessions of this host; this one does when that one has gone"
 
@@ -176,7 +176,7 @@ def test_of_several_that_begin_at_once_one_collects(sessions: Sessions, sink: Si
 
 
 def test_while_the_command_runs_it_stays_quiet(sessions: Sessions, sink: Sink, tmp_path: Path) -> None:
-    with Agent(["--otlp-file", str(tmp_path), "--no-table"]), sessions.traced(sink) as app:
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]), sessions.traced(sink) as app:
         app.wait_for("ready")
         sessions.make()
         assert not traces(app.pid)
@@ -186,7 +186,7 @@ def test_while_the_command_runs_it_stays_quiet(sessions: Sessions, sink: Sink, t
 
 
 def test_it_collects_when_the_command_has_ended(sessions: Sessions, sink: Sink, tmp_path: Path) -> None:
-    with Agent(["--otlp-file", str(tmp_path), "--no-table"]) as agent, sessions.traced(sink) as app:
+    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]) as agent, sessions.traced(sink) as app:
         app.wait_for("ready")
         agent.stop()
         sessions.make_until_reported(sink, app)

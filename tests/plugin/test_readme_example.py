@@ -6,9 +6,9 @@ import re
 import subprocess
 import sys
 
-from tests.live.actor import Actor
-from tests.plugin.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.readme import python_example
+from tests.support.actor import Actor
+from tests.support.host_scope import UNABLE_TO_SEE_OTHERS
 
 
 def test_the_embedding_prints_the_sessions_of_the_port() -> None:

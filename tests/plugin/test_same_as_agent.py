@@ -19,9 +19,11 @@ from otel_tcplife.conventions import (
     HistogramMetric,
 )
 from otel_tcplife.version import __version__
-from tests.live.actor import Actor
-from tests.live.agent import Agent
-from tests.live.scenarios import (
+from tests.support.actor import Actor
+from tests.support.host_agent import HostAgent
+from tests.support.otlp_sink import OtlpSink
+from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
+from tests.support.scenarios import (
     CLIENT,
     FAMILIES,
     SERVER,
@@ -34,8 +36,6 @@ from tests.live.scenarios import (
     server_closes_first,
     server_resets,
 )
-from tests.otlp_sink import OtlpSink
-from tests.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
@@ -59,7 +59,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     by_agent, by_plugin = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("plugin")
-    with OtlpSink(by_plugin) as sink, Agent(["--otlp-file", str(by_agent), "--no-table"]):
+    with OtlpSink(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
         instrumented = ["env", *_environment(sink.http_endpoint), INSTRUMENT]
         with (
             Actor(CLIENT, run=instrumented, isolated=False) as client,

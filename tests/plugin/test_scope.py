@@ -16,9 +16,9 @@ import pytest
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
-from tests.background_process import refusing_port
-from tests.live.actor import Actor
-from tests.live.traffic import Traffic
+from tests.support.actor import Actor
+from tests.support.background_process import refusing_port
+from tests.support.traffic import Traffic
 
 Row = dict[str, Any]
 
@@ -229,7 +229,7 @@ def test_sessions_that_found_no_room_are_counted_however_many() -> None:
 _IN_A_CONTAINER = """
 import logging, os
 from otel_tcplife.tracing import start_tracing
-from tests.live.traffic import Traffic
+from tests.support.traffic import Traffic
 assert os.getpid() < 10
 logging.basicConfig(format="%(message)s")
 logging.getLogger("otel_tcplife").setLevel(logging.DEBUG)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.background_process import free_ports
-from tests.plugin.bpf_objects import BpfObject, held_by, wait_until_gone
 from tests.plugin.traced import End, Sink, Traced, differences, wait_until
 from tests.readme import python_example
+from tests.support.background_process import free_ports
+from tests.support.bpf_objects import BpfObject, held_by, wait_until_gone
 from tests.support.patience import PATIENCE
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

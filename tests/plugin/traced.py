@@ -17,10 +17,10 @@ from typing import IO, Any, NamedTuple
 
 from typing_extensions import Self
 
-from tests.otlp_sink import OtlpSink
-from tests.plugin.bpf_objects import BpfObject
-from tests.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
+from tests.support.bpf_objects import BpfObject
+from tests.support.otlp_sink import OtlpSink
 from tests.support.patience import PATIENCE
+from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
 _BINARIES = Path(sys.executable).parent
 _PROJECT = Path(__file__).parents[2]

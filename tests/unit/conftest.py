@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from otel_tcplife.export.transport import Transport, open_transport
-from tests.background_process import refusing_port
-from tests.throwaway_tls import Tls, make_tls
-from tests.unit.otlp_receivers import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
+from tests.support.background_process import refusing_port
+from tests.support.otlp_receiver import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
+from tests.support.tls import Tls, make_tls
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GRPC_PROXY", "NO_GRPC_PROXY")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -22,7 +22,7 @@ from otel_tcplife.export.preference import Preference
 from otel_tcplife.export.providers import ProviderMetrics
 from otel_tcplife.ledger import Ledger
 from otel_tcplife.session import SessionBatch, empty
-from tests.unit.batches import batches
+from tests.support.batches import batches
 
 _PREFERENCES = st.builds(Preference, delta_histograms=st.booleans(), exponential=st.booleans())
 

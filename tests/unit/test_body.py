@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.providers import log_records
-from tests.unit.sessions import sessions
+from tests.support.sessions import sessions
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from otel_tcplife.ledger import Ledger
 from otel_tcplife.session import UNKNOWN_BYTES, SessionBatch
 from otel_tcplife.table import Table, TableOptions
 from otel_tcplife.worker import Stop
-from tests.received import read_otlp_json_lines
-from tests.unit.sessions import sessions
+from tests.support.received import read_otlp_json_lines
+from tests.support.sessions import sessions
 
 _SENT = [(1 << 32) + 1, 1 << 40, (1 << 53) + 1, (1 << 62) - 1, 1 << 62, (1 << 63) - 1]
 _RECEIVED = [(1 << 40) - 1, (1 << 32) - 1, (1 << 62) + 1, (1 << 53) - 1, (1 << 60) + 1, 7]

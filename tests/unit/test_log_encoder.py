@@ -18,7 +18,7 @@ from otel_tcplife.export.log_encoder import LogEncoder
 from otel_tcplife.export.providers import ProviderLogs
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.session import SessionBatch, empty
-from tests.unit.batches import batches
+from tests.support.batches import batches
 
 _RESOURCE = Resource({"service.name": "test", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5})
 

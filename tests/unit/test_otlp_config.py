@@ -8,7 +8,7 @@ import pytest
 
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp_config import OtlpConfig, Signal, otlp_config
-from tests.throwaway_tls import Tls, make_tls
+from tests.support.tls import Tls, make_tls
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,9 @@ from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.version import __version__
 from otel_tcplife.worker import Stop
-from tests.received import read_otlp_json_lines
-from tests.unit.batches import batches
-from tests.unit.sessions import sessions
+from tests.support.batches import batches
+from tests.support.received import read_otlp_json_lines
+from tests.support.sessions import sessions
 
 RESOURCE = {"service.name": "t\u00e9st\u2028", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5}
 

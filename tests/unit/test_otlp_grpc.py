@@ -14,8 +14,7 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from otel_tcplife.export.reply import Accepted, Refused, Retry
-from tests.throwaway_tls import Tls
-from tests.unit.otlp_receivers import (
+from tests.support.otlp_receiver import (
     IMPATIENCE,
     PATIENCE,
     USER_AGENT,
@@ -26,6 +25,7 @@ from tests.unit.otlp_receivers import (
     partial_success,
     reply_from,
 )
+from tests.support.tls import Tls
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 

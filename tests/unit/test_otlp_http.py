@@ -15,8 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.reply import Accepted, Refused, Reply, Retry
-from tests.throwaway_tls import Tls
-from tests.unit.otlp_receivers import (
+from tests.support.otlp_receiver import (
     IMPATIENCE,
     PATIENCE,
     PROTOBUF,
@@ -29,6 +28,7 @@ from tests.unit.otlp_receivers import (
     partial_success,
     reply_from,
 )
+from tests.support.tls import Tls
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 

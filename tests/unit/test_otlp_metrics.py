@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tcplife.export.otlp_config import OtlpConfig
 from otel_tcplife.export.otlp_metrics import otlp_metric_exporter
-from tests.throwaway_tls import Tls
-from tests.unit.otlp_receivers import GrpcReceiver, HttpReceiver, configured, grpc_credentials
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, configured, grpc_credentials
+from tests.support.tls import Tls
 
 
 def _export_metric(config: OtlpConfig) -> None:

@@ -13,7 +13,7 @@ from otel_tcplife.cli import main
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.replay.recording import Summary, open_recording
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN_BYTES, SessionBatch
-from tests.received import read_otlp_json_lines
+from tests.support.received import read_otlp_json_lines
 from tests.unit.test_replay import read_all
 
 REPLAYS = Path(__file__).with_name("replays")

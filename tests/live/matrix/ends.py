@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
-from tests.live.actor import Stopwatch
 from tests.live.matrix.hands import EXECUTABLE, Hand
 from tests.live.matrix.network import Namespace
-from tests.received import ReceivedLog
+from tests.support.actor import Stopwatch
+from tests.support.received import ReceivedLog
 
 CLOSED, FAILED = "tcplife.session.closed", "tcplife.connect.failed"
 

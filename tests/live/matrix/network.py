@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.matrix.diag import Diag, Ends, settle
 from tests.live.matrix.hands import Hand, Zygote
-from tests.live.sockets import tcp_counters
+from tests.support.proc_net import tcp_counters
+from tests.support.sock_diag import Diag, Ends, settle
 
 _HARDWARE = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 

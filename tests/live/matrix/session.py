@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.live.actor import Stopwatch
 from tests.live.matrix.ends import End
 from tests.live.matrix.hands import Hand, Zygote
 from tests.live.matrix.network import IPV4, MAPPED, Family, Network
 from tests.live.matrix.stage import Play
+from tests.support.actor import Stopwatch
 
 CLIENT_UID, SERVER_UID, WORKER_UID = 1001, 65534, 65533
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent import Agent
-from tests.live.matrix.connects import CONNECTS
 from tests.live.matrix.ends import CLOSED, NOTHING, End, Key
+from tests.live.matrix.failed_connects import CONNECTS
 from tests.live.matrix.hands import Zygote
 from tests.live.matrix.network import Namespace
-from tests.live.matrix.openings import OPENINGS
-from tests.live.matrix.partings import PARTINGS
+from tests.live.matrix.odd_endings import PARTINGS
+from tests.live.matrix.odd_openings import OPENINGS
 from tests.live.matrix.sessions import MATRIX
 from tests.live.matrix.stage import Played, Scenario, play_all
-from tests.live.peer import Peer, Row
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.host_agent import HostAgent
+from tests.support.libbpf_tcplife import LibbpfTcplife, Row
+from tests.support.received import ReceivedLog, read_otlp_json_lines
 
 SCENARIOS: dict[str, Scenario] = {**MATRIX, **CONNECTS, **OPENINGS, **PARTINGS}
 
@@ -108,7 +108,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    with Zygote() as zygote, Agent(["--otlp-file", str(directory), "--no-table"]) as agent, Peer() as peer:
+    with Zygote() as zygote, HostAgent(["--otlp-file", str(directory), "--no-table"]) as agent, LibbpfTcplife() as peer:
         played = play_all(zygote, scenarios)
         rows = peer.stop()
         assert agent.stop() == 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.live.servers.program import Process
-from tests.received import Scalar
+from tests.support.received import Scalar
 
 Side = str
 """`client` or `server`."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.background_process import free_ports
 from tests.live.servers.ends import End, Session, failed_connect
 from tests.live.servers.program import Client, Process, Server, children, eventually, names_itself, path_of
+from tests.support.background_process import free_ports
 
 WORKERS = 3
 FILE_SIZE = 300_000

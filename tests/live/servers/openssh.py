@@ -32,9 +32,7 @@ Subsystem sftp {directory}/sftp
 """
 
 # It wants /run/sshd, which only the installed service makes, and a root that is not locked: both for it alone.
-_START = (
-    'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind "$0" /etc/shadow && exec "$@"'  # as in peer.py
-)
+_START = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind "$0" /etc/shadow && exec "$@"'
 _SHADOW = "root:*:19000:0:99999:7:::\n"
 
 # What sshd starts for a session says which process it was started by, whose child that is, and for which connection.

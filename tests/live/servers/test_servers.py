@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.background_process import free_ports
-from tests.live.agent import Agent
-from tests.live.peer import Peer, Row
 from tests.live.servers import nginx, openssh, postgresql, redis
 from tests.live.servers.ends import End, Expected
 from tests.live.servers.wire import Wire, WireSession
-from tests.received import ReceivedLog, read_otlp_json_lines
+from tests.support.background_process import free_ports
+from tests.support.host_agent import HostAgent
+from tests.support.libbpf_tcplife import LibbpfTcplife, Row
+from tests.support.received import ReceivedLog, read_otlp_json_lines
 
 SERVERS = ("nginx", "redis", "sshd", "postgresql")
 
@@ -44,8 +44,8 @@ def run() -> Iterator[Run]:
         ports = free_ports(5)
         with (
             Wire(ports) as wire,
-            Agent(["--otlp-file", str(directory / "otlp"), "--no-table"]) as agent,
-            Peer() as peer,
+            HostAgent(["--otlp-file", str(directory / "otlp"), "--no-table"]) as agent,
+            LibbpfTcplife() as peer,
         ):
             ends = [
                 *nginx.play(directory / "nginx", ports[0], ports[1]),

@@ -13,10 +13,10 @@ import pytest
 
 from otel_tcplife.conventions import HISTOGRAMS, SCOPE
 from otel_tcplife.version import __version__
-from tests.agents.environments import environment
-from tests.agents.instrumented import APPLICATION, Ran, run
-from tests.agents.receiver import Receiver
-from tests.received import Received, ReceivedLog, ReceivedPoint, Scalar
+from tests.distros.environments import environment
+from tests.distros.instrumented import APPLICATION, Ran, run
+from tests.support.agents_receiver import Receiver
+from tests.support.received import Received, ReceivedLog, ReceivedPoint, Scalar
 
 _DELTA, _CUMULATIVE = 1, 2
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.agents.environments import environment
-from tests.agents.instrumented import APPLICATION, Ran, run
-from tests.agents.receiver import Receiver
+from tests.distros.environments import environment
+from tests.distros.instrumented import APPLICATION, Ran, run
+from tests.support.agents_receiver import Receiver
 
 _REQUIREMENTS = ["azure-monitor-opentelemetry==1.8.11"]
 _ENVIRON = {

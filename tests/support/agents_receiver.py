@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from typing_extensions import Self
 
 from otel_tcplife.conventions import SCOPE
-from tests.received import Received, read_requests
+from tests.support.received import Received, read_requests
 
 _REQUESTS = {"logs": ExportLogsServiceRequest, "metrics": ExportMetricsServiceRequest}
 _SCOPES = {"resourceLogs": "scopeLogs", "resourceMetrics": "scopeMetrics"}

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
-from tests.live.actor import Actor, Stopwatch
-from tests.live.matrix.diag import Diag, settle
-from tests.live.sockets import tcp_counters
-from tests.received import ReceivedLog
+from tests.support.actor import Actor, Stopwatch
+from tests.support.proc_net import tcp_counters
+from tests.support.received import ReceivedLog
+from tests.support.sock_diag import Diag, settle
 
 SIZES = {"sent by the client": 3 << 20, "sent by the server": (3 << 20) + 12345}
 

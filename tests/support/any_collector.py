@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.collectors import Collector, otelcol
-from tests.rotel import Rotel
+from tests.support.collector import Collector, otelcol
+from tests.support.rotel import Rotel
 
 
 def collector_class() -> type[Collector | Rotel]:

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from tests.live.matrix.diag import can_destroy
 from tests.live.matrix.endings import TIMEOUT_MS, UNREAD
 from tests.live.matrix.ends import End
 from tests.live.matrix.network import IPV6
 from tests.live.matrix.session import Party, Session, in_session
 from tests.live.matrix.stage import Programme
+from tests.support.sock_diag import can_destroy
 
 _MEGABYTE = 1 << 20
 

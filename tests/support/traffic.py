@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from tests.received import ReceivedLog
+from tests.support.received import ReceivedLog
 
 
 class Traffic:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.received import Scalar
 from tests.support.patience import PATIENCE
+from tests.support.received import Scalar
 
 APPLICATION = Path(__file__).with_name("application.py")
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.agents.environments import environment
-from tests.agents.instrumented import APPLICATION, Ran, run
-from tests.agents.receiver import Receiver
-from tests.background_process import free_ports
-from tests.received import Received, ReceivedLog, Scalar
+from tests.distros.environments import environment
+from tests.distros.instrumented import APPLICATION, Ran, run
+from tests.support.agents_receiver import Receiver
+from tests.support.background_process import free_ports
 from tests.support.patience import PATIENCE
+from tests.support.received import Received, ReceivedLog, Scalar
 
 _AGENTS = {
     "newest": ["opentelemetry-distro==0.66b2", "opentelemetry-configuration==0.66b2"],

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.session import SessionBatch
-from tests.live.actor import Actor
-from tests.live.matrix.diag import settle
-from tests.live.sockets import IN_SESSION, sockets
+from tests.support.actor import Actor
+from tests.support.proc_net import IN_SESSION, sockets
+from tests.support.sock_diag import settle
 
 ADDRESS = "127.0.0.1"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_tcplife.probe.live import LiveSource
-from tests.live.sockets import IN_SESSION, Socket, State, sockets, tcp_counters
+from tests.support.proc_net import IN_SESSION, Socket, State, sockets, tcp_counters
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from otel_tcplife.conventions import OTHER_ERROR
-from tests.live.actor import Stopwatch
-from tests.live.matrix.diag import can_destroy
 from tests.live.matrix.ends import CLOSED, FAILED, NOTHING, End
 from tests.live.matrix.network import FAMILIES, IPV4, IPV6, MAPPED, Family, Network
 from tests.live.matrix.session import MODELS, Model, Party, Session, open_session, prepare
 from tests.live.matrix.stage import Programme, Scenario, Stage
+from tests.support.actor import Stopwatch
+from tests.support.sock_diag import can_destroy
 
 _NOWHERE = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 """Addresses that no route leads to from the namespaces that are made here."""

@@ -15,7 +15,7 @@ from typing import IO
 
 from typing_extensions import Self
 
-from tests.live.traffic import Traffic
+from tests.support.traffic import Traffic
 
 _NAMES = ("tcplife-libbpf", "tcplife")
 """In Debian 13 and newer, and before; bcc's own is called tcplife-bpfcc there."""
@@ -50,7 +50,7 @@ class Row:
     milliseconds: float
 
 
-class Peer:
+class LibbpfTcplife:
     """tcplife, tracing inside its `with` block."""
 
     def __enter__(self) -> Self:

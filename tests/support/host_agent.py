@@ -24,7 +24,7 @@ _ROOM_FOR_OTHERS = {
 """However many sessions others have on this host, those of a test are in the file that it reads, and not lost."""
 
 
-class Agent:
+class HostAgent:
     """otel-tcplife, tracing inside its `with` block; leaving it sends SIGINT and waits until all is drained."""
 
     def __init__(

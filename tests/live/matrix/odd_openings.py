@@ -8,10 +8,10 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from tests.live.actor import Stopwatch
 from tests.live.matrix.ends import End
 from tests.live.matrix.session import Session, in_session
 from tests.live.matrix.stage import Programme
+from tests.support.actor import Stopwatch
 
 _SYN, _SYN_ACK = "tcp flags syn / syn,ack", "tcp flags syn,ack / syn,ack"
 _ONCE = "numgen inc mod 1000000 == 0 drop"

@@ -19,7 +19,7 @@ from typing_extensions import Self
 from otel_tcplife.export.otlp_config import OtlpConfig, Signal, otlp_config
 from otel_tcplife.export.reply import Accepted, Reply
 from otel_tcplife.export.transport import Transport
-from tests.throwaway_tls import Tls
+from tests.support.tls import Tls
 
 USER_AGENT = "otel-tcplife/1.2.3"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}

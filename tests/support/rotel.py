@@ -9,13 +9,13 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from tests.background_process import BackgroundProcess, free_ports
-from tests.otlp_sink import OtlpSink
-from tests.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
+from tests.support.background_process import BackgroundProcess, free_ports
+from tests.support.otlp_sink import OtlpSink
+from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
 
 class Rotel:
-    """Rotel on free loopback ports, with the interface of tests.collectors.Collector less TLS, which it cannot receive.
+    """Rotel on free loopback ports, with the interface of Collector less TLS, which it cannot receive.
 
     It has no file exporter, so an OtlpSink that it sends on to writes the files. Entering raises RuntimeError with what
     Rotel said where it cannot start, and importlib.metadata.PackageNotFoundError where it is not installed.

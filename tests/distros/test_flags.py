@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife import environment_variables
-from tests.agents.environments import environment
-from tests.agents.instrumented import APPLICATION, Ran, run
-from tests.agents.receiver import Receiver
-from tests.background_process import free_ports
-from tests.received import ReceivedLog
+from tests.distros.environments import environment
+from tests.distros.instrumented import APPLICATION, Ran, run
+from tests.support.agents_receiver import Receiver
+from tests.support.background_process import free_ports
+from tests.support.received import ReceivedLog
 
 _AGENTS = {
     "sdk-1.44": ["opentelemetry-distro==0.65b0", "opentelemetry-exporter-otlp==1.44.0"],

@@ -30,13 +30,13 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.line_file import FileLimits, LineFile
-from tests import any_collector
-from tests.background_process import accepts
-from tests.collectors import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
-from tests.received import ReceivedLog, ReceivedPoint
-from tests.rotel import Rotel
+from tests.support import any_collector
+from tests.support.background_process import accepts
+from tests.support.collector import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
 from tests.support.patience import PATIENCE
-from tests.throwaway_tls import make_tls
+from tests.support.received import ReceivedLog, ReceivedPoint
+from tests.support.rotel import Rotel
+from tests.support.tls import make_tls
 
 _BUILD = AGENT_CONFIG.with_name("build")
 _CONFIGS = sorted(set(_BUILD.parent.glob("*.yaml")) - {_BUILD.with_name("manifest.yaml")})
@@ -343,7 +343,7 @@ def test_a_collector_is_there_with_go_and_without(
 def test_a_killed_test_run_leaves_no_collector(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time\n"
-        "from tests.rotel import Rotel\n"
+        "from tests.support.rotel import Rotel\n"
         "with Rotel(pathlib.Path(sys.argv[1])) as rotel:\n"
         "    print(rotel.http_endpoint.rpartition(':')[2], flush=True)\n"
         "    time.sleep(600)\n"

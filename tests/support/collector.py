@@ -11,11 +11,11 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tests.background_process import BackgroundProcess, free_ports
-from tests.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
-from tests.throwaway_tls import Tls
+from tests.support.background_process import BackgroundProcess, free_ports
+from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
+from tests.support.tls import Tls
 
-_CONFIG_DIRECTORY = Path(__file__).resolve().parents[1] / "collector-config"
+_CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "collector-config"
 AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
 OTLP_FILE_CONFIG = _CONFIG_DIRECTORY / "otlp-file.yaml"
 
