@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_tcplife.conventions import PROBE_SESSIONS
 from otel_tcplife.export.providers import ProviderMetrics
-from tests.background_process import free_ports
+from tests.support.background_process import free_ports
 
 _INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 _UWSGI = str(Path(sys.executable).with_name("pyuwsgi"))

@@ -19,7 +19,7 @@ import pytest
 
 from otel_tcplife import environment_variables
 from otel_tcplife.cli import main
-from tests.unit.otlp_receivers import GrpcReceiver, HttpReceiver
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 
 RECORDING = "PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.cli import main
-from tests.throwaway_tls import Tls
+from tests.support.otlp_receiver import Answer, GrpcReceiver, HttpReceiver, Request, grpc_credentials
+from tests.support.tls import Tls
 from tests.unit.made_up_packages import make_package
-from tests.unit.otlp_receivers import Answer, GrpcReceiver, HttpReceiver, Request, grpc_credentials
 
 RECORDING = "PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
 GROUP = "opentelemetry_otlp_credential_provider"
