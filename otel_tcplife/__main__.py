@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -14,9 +13,9 @@ def main() -> int:
     """Run the command; return its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until there is something to drain
-    from otel_tcplife.standard_error import LogLines
+    from otel_tcplife.standard_error import log_to_standard_error
 
-    logging.getLogger().addHandler(LogLines())  # libraries log from when they are imported on
+    log_to_standard_error()  # libraries log from when they are imported on
     from otel_tcplife.cli import main as command
 
     return command()

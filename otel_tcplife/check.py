@@ -6,35 +6,35 @@ import threading
 from collections.abc import Callable, Iterator
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.export.otlp_config import OtlpConfig, Signal
-from otel_tcplife.export.reply import Accepted, Reply, Retry
-from otel_tcplife.export.transport import open_transport
+from otel_tcplife.export.otlp.config import OtlpConfig, Signal
+from otel_tcplife.export.otlp.reply import Reply, Retryable, Success
+from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.options import Options
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.pipeline.destinations import Destinations
+from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.probe.requirements import Check, check_all
-from otel_tcplife.wiring import USER_AGENT, Settings
 
 _PATIENCE = 5.0
 
 
-def check(options: Options, settings: Settings, show: Callable[[str], None]) -> bool:
+def check(options: Options, destinations: Destinations, show: Callable[[str], None]) -> bool:
     """Show the state of everything that tracing and exporting need; return whether all of it is there."""
     is_complete = True
-    for each in _checks(options, settings):
+    for each in _checks(options, destinations):
         is_complete = is_complete and each.ok
         remedy = f"; {each.remedy}" if each.remedy and not each.ok else ""
         show(f"{'ok     ' if each.ok else 'missing'}  {each.name}: {each.found}{remedy}")
     return is_complete
 
 
-def _checks(options: Options, settings: Settings) -> Iterator[Check]:
+def _checks(options: Options, destinations: Destinations) -> Iterator[Check]:
     needed = check_all()
     yield from needed
     if all(each.ok for each in needed):
         yield _program(options)
-    receivers: dict[Signal, OtlpConfig | None] = {"logs": settings.logs, "metrics": settings.metrics}
-    for signal, config in receivers.items():
-        if config:
+    signals: tuple[Signal, ...] = ("logs", "metrics")
+    for signal in signals:
+        if config := destinations.receivers.get(signal):
             yield _receiver(signal, config)
         else:
             yield Check("collector", True, f"no OTLP endpoint is configured for {signal}, none is needed")
@@ -43,7 +43,7 @@ def _checks(options: Options, settings: Settings) -> Iterator[Check]:
 def _program(options: Options) -> Check:
     """Whether the kernel takes the very program, which only loading it can tell."""
     try:
-        LiveSource(options.filters, options.sizes, options.interim).close()
+        open_live_source(options.filters, options.sizes, options.interim).close()
     except CannotTrace as error:
         return Check("program", False, error.problem, error.remedy)
     return Check("program", True, "loaded, verified, attached and detached again")
@@ -52,7 +52,7 @@ def _program(options: Options) -> Check:
 def _receiver(signal: Signal, config: OtlpConfig) -> Check:
     """Whether the collector takes this signal, asked by a request without any data."""
     reply = _reply_within(min(config.timeout, _PATIENCE), signal, config)
-    if isinstance(reply, Accepted):
+    if isinstance(reply, Success):
         return Check("collector", True, f"{config.shown} takes {signal}")
     remedy = "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens"
     return Check("collector", False, f"{config.shown}: {reply.reason}", remedy)
@@ -60,12 +60,12 @@ def _receiver(signal: Signal, config: OtlpConfig) -> Check:
 
 def _reply_within(seconds: float, signal: Signal, config: OtlpConfig) -> Reply:
     """What the collector answers, in a thread: an answer that comes byte by byte may take any time."""
-    transport = open_transport(config, USER_AGENT, signal)
+    transport = open_transport(config, signal)
     replies: list[Reply] = []
     asking = threading.Thread(target=lambda: replies.append(transport.send(b"", seconds)), daemon=True)
     asking.start()
     asking.join(seconds + 1)
     if not replies:
-        return Retry(f"no whole answer within {seconds:g} s")
+        return Retryable(f"no whole answer within {seconds:g} s")
     transport.close()
     return replies[0]

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import signal
-import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from otel_tcplife.agent import balance, run
-from otel_tcplife.destinations import destinations
 from otel_tcplife.errors import BadUsage, CannotTrace
-from otel_tcplife.export.endpoint import hidden
-from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.export.otlp.endpoint import hidden
+from otel_tcplife.log import logger
 from otel_tcplife.options import Filters, Options, Scope, read_options
+from otel_tcplife.pipeline.counters import counters
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.destinations import Destinations, Opening, read_destinations
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.limits import COMMAND
+from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.sink import Sinks
+from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import one_line
 from otel_tcplife.probe.diagnosis import remedy_of
-from otel_tcplife.say import Trouble
-from otel_tcplife.session import SessionBatch, ended
-from otel_tcplife.source import Source
-from otel_tcplife.standard_error import say
+from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
-from otel_tcplife.table import Table, TableOptions
-from otel_tcplife.terminal import flush_output, give_up_output, has_terminal, open_standard_streams, show
+from otel_tcplife.table import TableOptions
+from otel_tcplife.table_sink import TableSink
+from otel_tcplife.terminal import flush_output, has_terminal, open_standard_streams, show, write_within_handler
 from otel_tcplife.version import __version__
-from otel_tcplife.wiring import describe, read_settings, wire
-from otel_tcplife.worker import Stop, Worker
-
-if TYPE_CHECKING:
-    from otel_tcplife.export.otlp_file import OtlpFiles
 
 STOPPED, CANNOT_TRACE, BAD_USAGE = 0, 1, 2
 """Exit codes."""
@@ -63,17 +59,18 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     open_standard_streams()
+    log_to_standard_error()
     try:
         return _command(_parser().parse_args(arguments))
     except BadUsage as error:
-        say(str(error))
+        logger.error("%s", error)
         return BAD_USAGE
     except CannotTrace as error:
-        say(f"cannot trace: {error}")
+        logger.error("cannot trace: %s", error)
         return CANNOT_TRACE
     except Exception as error:  # noqa: BLE001 a library's, for which nobody was prepared: one line for the user, too
         problem = hidden(f"{type(error).__name__}: {error}", ())
-        say(f"cannot trace: {problem}; {remedy_of(problem) or 'please report this'}")
+        logger.error("cannot trace: %s; %s", problem, remedy_of(problem) or "please report this")
         return CANNOT_TRACE
     finally:
         flush_output()
@@ -117,38 +114,38 @@ def _parser() -> argparse.ArgumentParser:
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
     options = _options(arguments)
-    chosen = destinations(arguments.otlp_file)
-    settings = read_settings(chosen)
+    destinations = read_destinations(arguments.otlp_file)
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, settings, lambda line: show(one_line(line, None))) else CANNOT_TRACE
+        return STOPPED if check(options, destinations, lambda line: show(one_line(line, None))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
-    stop, ledger, shown = Stop(), Ledger(), Ledger()
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: stop.ask())
-        files = None
-        if chosen.directory:
-            from otel_tcplife.export.otlp_file import OtlpFiles
-
-            files = OtlpFiles(chosen.directory, settings.encoder, ledger, say)
-        _heed_hangups(stop, files)
-        consumers = wire(settings, files, chosen, source=source, ledger=ledger, stop=stop, say=say)
-        say(f"{'replaying' if arguments.replay else 'tracing'}; {describe(settings, chosen)}")
-        if not arguments.no_table:
-            consumers.workers.append(_table(arguments, shown, stop))
-        run(source, consumers, stop, ledger, say)
-        for line in balance(source, ledger):
-            say(line)
+        _run(arguments, source, destinations)
     finally:
         source.close()
     return STOPPED
 
 
-def _heed_hangups(stop: Stop, files: OtlpFiles | None) -> None:
+def _run(arguments: argparse.Namespace, source: Source, destinations: Destinations) -> None:
+    deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: deadline.set())
+    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline))
+    _heed_hangups(deadline, sinks)
+    logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
+    if not arguments.no_table:
+        options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
+        sinks.table = TableSink(options, deadline)
+    pipeline = Pipeline(source, sinks, ledger, deadline, COMMAND)
+    pipeline.run()
+    for line in pipeline.balance():
+        logger.info("%s", line)
+
+
+def _heed_hangups(deadline: Deadline, sinks: Sinks) -> None:
     """At SIGHUP, stop where a terminal controls the command, which has then gone; else open files anew.
 
     The latter is what those expect who rotate the files of services. With nohup(1) it stays ignored.
@@ -156,35 +153,31 @@ def _heed_hangups(stop: Stop, files: OtlpFiles | None) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
 
-    def stop_tracing(_number: int, _frame: FrameType | None) -> None:
-        stop.ask()
-        _say_within_handler("the terminal has gone; stopping")
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        deadline.set()
+        write_within_handler("the terminal has gone; stopping")
 
     def reopen(_number: int, _frame: FrameType | None) -> None:
-        if files:
-            files.reopen()
-        _say_within_handler("SIGHUP: files are opened anew" if files else "SIGHUP: there is no file to open anew")
+        for reopen_files in sinks.reopen:
+            reopen_files()
+        write_within_handler(
+            "SIGHUP: files are opened anew" if sinks.reopen else "SIGHUP: there is no file to open anew"
+        )
 
-    signal.signal(signal.SIGHUP, stop_tracing if has_terminal() else reopen)
-
-
-def _say_within_handler(line: str) -> None:
-    """As say(), which may be what the signal interrupts."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"otel-tcplife: {line}\n".encode())
+    signal.signal(signal.SIGHUP, stop if has_terminal() else reopen)
 
 
 def _replayed(recording: str) -> Source:
     """Imported where it is needed only, as is the other source."""
     from otel_tcplife.replay.source import ReplaySource
 
-    return ReplaySource(recording, say)
+    return ReplaySource(recording)
 
 
 def _live(options: Options) -> Source:
-    from otel_tcplife.probe.live import LiveSource
+    from otel_tcplife.probe.live import open_live_source
 
-    return LiveSource(options.filters, options.sizes, options.interim)
+    return open_live_source(options.filters, options.sizes, options.interim)
 
 
 def _path(text: str) -> str:
@@ -202,31 +195,3 @@ def _options(arguments: argparse.Namespace) -> Options:
         "ip_version": 4 if arguments.ipv4 else 6 if arguments.ipv6 else None,
     }
     return read_options(given, names={"pid": "-p", "local_ports": "-L", "remote_ports": "-D"})
-
-
-def _table(arguments: argparse.Namespace, shown: Ledger, stop: Stop) -> Worker:
-    """A worker that prints, so that a terminal that stands still holds up nothing else."""
-    options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
-    trouble = Trouble(say, "print the table")
-
-    def write(text: str) -> None:
-        encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # None where standard output is closed
-        try:
-            # A process chooses its comm, which must not end the table where the terminal lacks a letter of it
-            print(text.encode(encoding, "replace").decode(encoding), end="", flush=True)
-        except BrokenPipeError:  # the reader has what it wanted, as in `otel-tcplife | head`
-            give_up_output()
-            stop.ask()
-        except OSError as error:
-            trouble.began(error.strerror or str(error), "the export goes on")
-        else:
-            trouble.over()
-
-    table = Table(options, write)
-
-    def show(batch: SessionBatch) -> None:
-        table.rows(ended(batch))
-        shown.count("table", Outcome.EXPORTED, len(batch))
-
-    table.header()
-    return Worker("table", show, shown, stop, say, most=4096, linger=0)

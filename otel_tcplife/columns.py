@@ -16,7 +16,7 @@ Codes = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumericColumn:
     """Integers (uint64) or doubles (float64), and in which sessions they are known."""
 
     values: npt.NDArray[Any]
@@ -34,7 +34,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Texts:
+class DictionaryColumn:
     """Strings, each kept once: the code of a session is the index of its text, or -1 where unknown."""
 
     codes: Codes
@@ -60,26 +60,26 @@ class Texts:
         return [value or "" for value in self.to_list()]
 
 
-Column = Numbers | Texts
+Column = NumericColumn | DictionaryColumn
 
 
-def constant(text: str, present: Flags) -> Texts:
+def constant(text: str, present: Flags) -> DictionaryColumn:
     """The same text in each session where it is present."""
-    return Texts(np.where(present, 0, -1), [text])
+    return DictionaryColumn(np.where(present, 0, -1), [text])
 
 
-def lookup(values: npt.NDArray[Any], texts: Sequence[str]) -> Texts:
+def lookup(values: npt.NDArray[Any], texts: Sequence[str]) -> DictionaryColumn:
     """The text at each value's index less one; a value of 0 is unknown."""
-    return Texts(values.astype(np.intp) - 1, texts)
+    return DictionaryColumn(values.astype(np.intp) - 1, texts)
 
 
-def encode(values: npt.NDArray[Any], decode: Callable[[Any], str | None]) -> Texts:
+def encode(values: npt.NDArray[Any], decode: Callable[[Any], str | None]) -> DictionaryColumn:
     """The text of each value, decoded once for each that differs; None is unknown."""
     first, codes = factorize(values)
     decoded = [decode(value) for value in values[first].tolist()]
     if None in decoded:
         codes = np.where(np.array([text is not None for text in decoded])[codes], codes, -1)
-    return Texts(codes, [text or "" for text in decoded])
+    return DictionaryColumn(codes, [text or "" for text in decoded])
 
 
 def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.columns import Column, Flags, Numbers, Texts, constant, encode, lookup
+from otel_tcplife.columns import Column, DictionaryColumn, Flags, NumericColumn, constant, encode, lookup
 from otel_tcplife.identity import container_of
 from otel_tcplife.printable import printable
 from otel_tcplife.session import (
@@ -54,7 +54,7 @@ _OWNER_SOURCE_TEXTS = tuple(source.name.lower() for source in OwnerSource)
 _CLOSE_REASON_TEXTS = tuple(reason.name.lower() for reason in CloseReason)
 
 
-class Facts:
+class SessionColumns:
     """What there is to say of the sessions of one batch, as columns; each is computed once, when it is asked for."""
 
     def __init__(self, batch: SessionBatch) -> None:
@@ -79,32 +79,32 @@ class Facts:
         return self.batch["pid"] != 0
 
     @cached_property
-    def network_type(self) -> Texts:
+    def network_type(self) -> DictionaryColumn:
         """`ipv4` or `ipv6`."""
         return lookup(self.batch["ip_version"], _IP_TEXTS)
 
     @cached_property
-    def role(self) -> Texts:
+    def role(self) -> DictionaryColumn:
         """`client` or `server`."""
         return lookup(self.batch["role"], _ROLE_TEXTS)
 
     @cached_property
-    def local_address(self) -> Texts:
+    def local_address(self) -> DictionaryColumn:
         """Address of this end."""
         return _addresses(self.batch["local_address"])
 
     @cached_property
-    def peer_address(self) -> Texts:
+    def peer_address(self) -> DictionaryColumn:
         """Address of the other end."""
         return _addresses(self.batch["peer_address"])
 
     @cached_property
-    def comm(self) -> Texts:
+    def comm(self) -> DictionaryColumn:
         """Name of the owner's thread group leader."""
         return encode(self.batch["comm"], _name)
 
     @cached_property
-    def executable(self) -> Texts:
+    def executable(self) -> DictionaryColumn:
         """Base name of the owner's executable."""
         return encode(self.batch["executable"], _name)
 
@@ -116,33 +116,33 @@ class Facts:
         return numbers
 
     @cached_property
-    def error(self) -> Texts:
+    def error(self) -> DictionaryColumn:
         """Name of that errno, OTHER_ERROR where it has none."""
         return encode(self.error_number, _error_name)
 
     @cached_property
-    def server_port(self) -> Numbers:
+    def server_port(self) -> NumericColumn:
         """Port of the server's side; unknown where the sides are, or where the port is an ephemeral one."""
         role = self.batch["role"]
         port = np.where(role == Role.SERVER, self.batch["local_port"], self.batch["peer_port"])
         low, high = ephemeral_ports()
-        return Numbers(port.astype(np.uint64), (role != 0) & ((port < low) | (port > high)))
+        return NumericColumn(port.astype(np.uint64), (role != 0) & ((port < low) | (port > high)))
 
-    def number(self, column: str, present: Flags | None = None) -> Numbers:
+    def number(self, column: str, present: Flags | None = None) -> NumericColumn:
         """An integer column as it is; known everywhere unless said otherwise, but for what OTLP cannot say."""
         values = self.batch[column].astype(np.uint64)
         known = self.everywhere if present is None else present
-        return Numbers(values, known if self.batch[column].itemsize < 8 else known & (values <= LARGEST_INTEGER))
+        return NumericColumn(values, known if self.batch[column].itemsize < 8 else known & (values <= LARGEST_INTEGER))
 
-    def seconds(self, column: str) -> Numbers:
+    def seconds(self, column: str) -> NumericColumn:
         """A column of ns as seconds."""
         values = self.batch[column]
-        return Numbers(values / 1e9, values != UNKNOWN_TIME)
+        return NumericColumn(values / 1e9, values != UNKNOWN_TIME)
 
-    def round_trip(self, column: str) -> Numbers:
+    def round_trip(self, column: str) -> NumericColumn:
         """A column of us as seconds."""
         values = self.batch[column]
-        return Numbers(values / 1e6, values != UNKNOWN)
+        return NumericColumn(values / 1e6, values != UNKNOWN)
 
 
 Kind = Literal["string", "int", "double", "boolean"]
@@ -155,177 +155,179 @@ class Attribute:
     name: str
     kind: Kind
     brief: str
-    column: Callable[[Facts], Column]
+    column: Callable[[SessionColumns], Column]
 
-    def values(self, facts: Facts) -> list[str | int | float | bool | None]:
+    def values(self, columns: SessionColumns) -> list[str | int | float | bool | None]:
         """One Python value for each record, None where it is absent."""
-        values = self.column(facts).to_list()
+        values = self.column(columns).to_list()
         return [None if value is None else bool(value) for value in values] if self.kind == "boolean" else [*values]
 
 
 ATTRIBUTES = (
-    Attribute("network.transport", "string", "`tcp`", lambda facts: constant("tcp", facts.everywhere)),
+    Attribute("network.transport", "string", "`tcp`", lambda columns: constant("tcp", columns.everywhere)),
     Attribute(
         "network.type",
         "string",
         "`ipv4` or `ipv6`; an IPv4-mapped IPv6 address is `ipv4`",
-        lambda facts: facts.network_type,
+        lambda columns: columns.network_type,
     ),
-    Attribute("network.local.address", "string", "address of this end", lambda facts: facts.local_address),
+    Attribute("network.local.address", "string", "address of this end", lambda columns: columns.local_address),
     Attribute(
         "network.local.port",
         "int",
         "port of this end, unless no port was left for it",
-        lambda facts: facts.number("local_port", facts.batch["local_port"] != 0),
+        lambda columns: columns.number("local_port", columns.batch["local_port"] != 0),
     ),
-    Attribute("network.peer.address", "string", "address of the other end", lambda facts: facts.peer_address),
-    Attribute("network.peer.port", "int", "port of the other end", lambda facts: facts.number("peer_port")),
-    Attribute("tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda facts: facts.role),
+    Attribute("network.peer.address", "string", "address of the other end", lambda columns: columns.peer_address),
+    Attribute("network.peer.port", "int", "port of the other end", lambda columns: columns.number("peer_port")),
+    Attribute(
+        "tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda columns: columns.role
+    ),
     Attribute(
         "process.pid",
         "int",
         "the owning process (thread group), tcplife's PID",
-        lambda facts: facts.number("pid", facts.owned),
+        lambda columns: columns.number("pid", columns.owned),
     ),
-    Attribute("tcplife.comm", "string", "its name in the kernel, tcplife's COMM", lambda facts: facts.comm),
+    Attribute("tcplife.comm", "string", "its name in the kernel, tcplife's COMM", lambda columns: columns.comm),
     Attribute(
         "process.executable.name",
         "string",
         "base name of its executable, up to 63 bytes",
-        lambda facts: facts.executable,
+        lambda columns: columns.executable,
     ),
     Attribute(
         "process.user.id",
         "int",
         "user id of the socket",
-        lambda facts: facts.number("uid", facts.batch["uid"] != UNKNOWN),
+        lambda columns: columns.number("uid", columns.batch["uid"] != UNKNOWN),
     ),
     Attribute(
         "tcplife.owner.source",
         "string",
         "how the owner is known: `connect` (it connected), `close` (it closed the socket), `adopted` (it alone had the "
         "socket open when tracing began)",
-        lambda facts: lookup(facts.batch["owner_source"], _OWNER_SOURCE_TEXTS),
+        lambda columns: lookup(columns.batch["owner_source"], _OWNER_SOURCE_TEXTS),
     ),
     Attribute(
         "container.id",
         "string",
         "the container that the socket's cgroup (v2) is of",
-        lambda facts: encode(facts.batch["cgroup"], container_of),
+        lambda columns: encode(columns.batch["cgroup"], container_of),
     ),
     Attribute(
         "tcplife.netns",
         "int",
         "inode of the network namespace, where it is not the agent's own",
-        lambda facts: facts.number("netns", ~np.isin(facts.batch["netns"], (0, own_netns()))),
+        lambda columns: columns.number("netns", ~np.isin(columns.batch["netns"], (0, own_netns()))),
     ),
     Attribute(
         "tcplife.start_observed",
         "boolean",
         "`false` for a session that was open before tracing began, which then has no duration",
-        lambda facts: Numbers(np.zeros(len(facts), np.uint64), facts.batch["adopted"] != 0),
+        lambda columns: NumericColumn(np.zeros(len(columns), np.uint64), columns.batch["adopted"] != 0),
     ),
     Attribute(
         "tcplife.session.duration",
         "double",
         "seconds from ESTABLISHED to CLOSE, or to the interim report; TIME_WAIT is not part of it",
-        lambda facts: facts.seconds("duration"),
+        lambda columns: columns.seconds("duration"),
     ),
     Attribute(
         "tcplife.handshake.duration",
         "double",
         "seconds from SYN_SENT (client) or the SYN-ACK (server) to ESTABLISHED, or to the failure of the connect",
-        lambda facts: facts.seconds("handshake"),
+        lambda columns: columns.seconds("handshake"),
     ),
     Attribute(
         "tcplife.bytes.sent",
         "int",
         "payload bytes that the peer acknowledged; SYN and FIN are not counted",
-        lambda facts: facts.number("bytes_sent", facts.sessions),
+        lambda columns: columns.number("bytes_sent", columns.sessions),
     ),
     Attribute(
         "tcplife.bytes.received",
         "int",
         "payload bytes received in order; the FIN is not counted",
-        lambda facts: facts.number("bytes_received", facts.sessions),
+        lambda columns: columns.number("bytes_received", columns.sessions),
     ),
     Attribute(
         "tcplife.retransmits",
         "int",
         "segments retransmitted, where there were any",
-        lambda facts: facts.number("retransmits", facts.batch["retransmits"] != 0),
+        lambda columns: columns.number("retransmits", columns.batch["retransmits"] != 0),
     ),
     Attribute(
         "tcplife.rtt.smoothed",
         "double",
         "seconds, the kernel's smoothed round trip time at close",
-        lambda facts: facts.round_trip("rtt_smoothed"),
+        lambda columns: columns.round_trip("rtt_smoothed"),
     ),
     Attribute(
         "tcplife.rtt.min",
         "double",
         "seconds, the kernel's windowed minimum of the round trip time at close",
-        lambda facts: facts.round_trip("rtt_min"),
+        lambda columns: columns.round_trip("rtt_min"),
     ),
     Attribute(
         "tcplife.close.reason",
         "string",
         "`local_close` or `peer_close` (who sent FIN first), `local_reset` (also of a close that did not come to its "
         "end), `peer_reset`, `timeout`, `other`",
-        lambda facts: lookup(facts.batch["close_reason"], _CLOSE_REASON_TEXTS),
+        lambda columns: lookup(columns.batch["close_reason"], _CLOSE_REASON_TEXTS),
     ),
     Attribute(
         "error.type",
         "string",
         "name of the errno that the socket ended with; `_OTHER` for a connect given up without one, or whose end was "
         "missed (see `infer_missed_states()` in bpf/ending.h)",
-        lambda facts: facts.error,
+        lambda columns: columns.error,
     ),
 )
 
 
-def event_name(facts: Facts) -> Texts:
+def event_name(columns: SessionColumns) -> DictionaryColumn:
     """Name of the event that each record is."""
-    return lookup(facts.batch["event"], list(EVENT_NAMES.values()))
+    return lookup(columns.batch["event"], list(EVENT_NAMES.values()))
 
 
-def body(facts: Facts) -> list[Column]:
+def body(columns: SessionColumns) -> list[Column]:
     """The readable line of each record, as the columns that follow one another in it; what is absent is left out."""
-    everywhere, sessions, owned = facts.everywhere, facts.sessions, facts.owned
-    server = facts.batch["role"] == Role.SERVER
-    elapsed = np.where(sessions, facts.batch["duration"], facts.batch["handshake"])
+    everywhere, sessions, owned = columns.everywhere, columns.sessions, columns.owned
+    server = columns.batch["role"] == Role.SERVER
+    elapsed = np.where(sessions, columns.batch["duration"], columns.batch["handshake"])
     timed = elapsed != UNKNOWN_TIME
     microseconds = (elapsed + np.uint64(500)) // np.uint64(1000)
     # A name without a pid must not run into the address either
-    named = np.where(owned, 1, np.where(facts.comm.present, 2, 0))
+    named = np.where(owned, 1, np.where(columns.comm.present, 2, 0))
     return [
-        facts.comm,
+        columns.comm,
         constant("[", owned),
-        facts.number("pid", owned),
+        columns.number("pid", owned),
         lookup(named, ["] ", " "]),
-        _hosts(facts.local_address),
+        _hosts(columns.local_address),
         constant(":", everywhere),
-        facts.number("local_port"),
-        Texts(server.astype(np.intp), [" -> ", " <- "]),
-        _hosts(facts.peer_address),
+        columns.number("local_port"),
+        DictionaryColumn(server.astype(np.intp), [" -> ", " <- "]),
+        _hosts(columns.peer_address),
         constant(":", everywhere),
-        facts.number("peer_port"),
-        lookup(facts.batch["event"], [" closed", " connect failed", " still open"]),
-        constant(" with ", facts.error.present),
-        facts.error,
+        columns.number("peer_port"),
+        lookup(columns.batch["event"], [" closed", " connect failed", " still open"]),
+        constant(" with ", columns.error.present),
+        columns.error,
         constant(" after ", timed),
-        Numbers(microseconds // np.uint64(1000), timed),
+        NumericColumn(microseconds // np.uint64(1000), timed),
         constant(".", timed),
-        Numbers(microseconds % np.uint64(1000), timed, digits=3),
+        NumericColumn(microseconds % np.uint64(1000), timed, digits=3),
         constant(" ms", timed),
-        *_payload(facts),
+        *_payload(columns),
     ]
 
 
-def _payload(facts: Facts) -> list[Column]:
+def _payload(columns: SessionColumns) -> list[Column]:
     """The bytes of each session, as far as they are known: `, 83 bytes sent, 35352 bytes received`."""
-    sent = facts.number("bytes_sent", facts.sessions)
-    received = facts.number("bytes_received", facts.sessions)
+    sent = columns.number("bytes_sent", columns.sessions)
+    received = columns.number("bytes_received", columns.sessions)
     known = sent.present + 2 * received.present
     return [
         lookup(known, [", ", ", ", ", "]),
@@ -340,7 +342,7 @@ def _payload(facts: Facts) -> list[Column]:
 class Measurement:
     """Values that a batch adds to a histogram, under these attributes besides METRIC_ATTRIBUTES."""
 
-    values: Callable[[Facts], Numbers]
+    values: Callable[[SessionColumns], NumericColumn]
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -376,7 +378,7 @@ HISTOGRAMS = (
         "s",
         "Time from ESTABLISHED to CLOSE.",
         DURATION_BOUNDS,
-        (Measurement(lambda facts: facts.seconds("duration")),),
+        (Measurement(lambda columns: columns.seconds("duration")),),
     ),
     HistogramMetric(
         "tcplife.session.io",
@@ -384,9 +386,11 @@ HISTOGRAMS = (
         "Payload bytes of a session.",
         SIZE_BOUNDS,
         (
-            Measurement(lambda facts: facts.number("bytes_sent", facts.sessions), {"network.io.direction": "transmit"}),
             Measurement(
-                lambda facts: facts.number("bytes_received", facts.sessions), {"network.io.direction": "receive"}
+                lambda columns: columns.number("bytes_sent", columns.sessions), {"network.io.direction": "transmit"}
+            ),
+            Measurement(
+                lambda columns: columns.number("bytes_received", columns.sessions), {"network.io.direction": "receive"}
             ),
         ),
     ),
@@ -395,14 +399,14 @@ HISTOGRAMS = (
         "s",
         "Time to ESTABLISHED, or to the failure of the connect.",
         DURATION_BOUNDS,
-        (Measurement(lambda facts: facts.seconds("handshake")),),
+        (Measurement(lambda columns: columns.seconds("handshake")),),
     ),
     HistogramMetric(
         "tcplife.session.rtt",
         "s",
         "Smoothed round trip time at close.",
         DURATION_BOUNDS,
-        (Measurement(lambda facts: facts.round_trip("rtt_smoothed")),),
+        (Measurement(lambda columns: columns.round_trip("rtt_smoothed")),),
     ),
 )
 
@@ -418,7 +422,7 @@ SERVER_PORT = Attribute(
     "server.port",
     "int",
     "port of the server's side of the session, where it is not an ephemeral one",
-    lambda facts: facts.server_port,
+    lambda columns: columns.server_port,
 )
 
 _SHARED = ("network.type", "tcplife.role", "process.executable.name", "error.type")
@@ -447,7 +451,7 @@ def own_netns() -> int:
     return os.stat("/proc/self/ns/net").st_ino
 
 
-def _addresses(column: npt.NDArray[np.uint8]) -> Texts:
+def _addresses(column: npt.NDArray[np.uint8]) -> DictionaryColumn:
     return encode(np.ascontiguousarray(column).view("V16")[:, 0], _address)
 
 
@@ -461,11 +465,13 @@ def _address(packed: bytes) -> str:
     return inet_ntop(AF_INET6, packed)
 
 
-def _hosts(addresses: Texts) -> Texts:
+def _hosts(addresses: DictionaryColumn) -> DictionaryColumn:
     """The same with IPv6 addresses in brackets, as in a URL."""
     if ":" not in "".join(addresses.texts):
         return addresses
-    return Texts(addresses.codes, [f"[{address}]" if ":" in address else address for address in addresses.texts])
+    return DictionaryColumn(
+        addresses.codes, [f"[{address}]" if ":" in address else address for address in addresses.texts]
+    )
 
 
 def _name(raw: bytes) -> str | None:

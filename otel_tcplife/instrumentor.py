@@ -5,7 +5,6 @@ All else is imported only when it is to trace, and nothing that goes wrong gets 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Collection
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from otel_tcplife.printable import one_line
+from otel_tcplife.log import logger
 
 if TYPE_CHECKING:
     from otel_tcplife.tracing import Tracing
 
 NAME = "tcplife"
-
-_logger = logging.getLogger("otel_tcplife")
 
 
 class TcplifeInstrumentor(BaseInstrumentor):
@@ -53,14 +50,14 @@ class TcplifeInstrumentor(BaseInstrumentor):
 
                 self._tracing = start_tracing(**kwargs)
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
-            _logger.warning("otel-tcplife: cannot trace: %s", one_line(str(error) or repr(error), None))
+            logger.warning("cannot trace: %s", str(error) or repr(error))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
             if self._tracing:
                 self._tracing.stop()
         except Exception as error:  # noqa: BLE001
-            _logger.warning("otel-tcplife: %s", one_line(f"{type(error).__name__}: {error}", None))
+            logger.warning("%s: %s", type(error).__name__, error)
         finally:
             self._tracing = None
 

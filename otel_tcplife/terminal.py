@@ -6,6 +6,8 @@ import os
 import sys
 from contextlib import suppress
 
+from otel_tcplife.log import PREFIX
+
 
 def open_standard_streams() -> None:
     """Open those that were closed before the command began, on nothing.
@@ -47,6 +49,12 @@ def flush_output() -> None:
         sys.stdout.flush()
     except OSError:
         give_up_output()
+
+
+def write_within_handler(line: str) -> None:
+    """Write a line on standard error within a signal's handler, which may interrupt the logging of another one."""
+    with suppress(OSError):
+        os.write(2, f"{PREFIX}{line}\n".encode())
 
 
 def has_terminal() -> bool:

@@ -10,7 +10,6 @@ the processes that trace the whole host, one does at a time.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -20,14 +19,13 @@ from opentelemetry.metrics import MeterProvider
 from typing_extensions import Self
 
 from otel_tcplife import forks
+from otel_tcplife.embedded import EmbeddedPipeline
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.export.providers import LoggerProvider
+from otel_tcplife.export.sdk.emit import LoggerProvider, provider_logs, provider_metrics
+from otel_tcplife.log import logger
 from otel_tcplife.options import Options, Scope, read_options
-from otel_tcplife.pipeline import Pipeline
-from otel_tcplife.printable import one_line
-from otel_tcplife.probe.host_collector import collector_before
-
-_logger = logging.getLogger("otel_tcplife")
+from otel_tcplife.probe.host_tracer import is_host_traced
+from otel_tcplife.probe.loader import load_program
 
 _LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}
 """Seconds between two looks at whether the process that traces has gone."""
@@ -65,7 +63,7 @@ class Tracing:
     ) -> None:
         self._options = options
         self._providers = logger_provider, meter_provider
-        self._pipeline: Pipeline | None = None
+        self._pipeline: EmbeddedPipeline | None = None
         self._process = os.getpid()
         """The process that this object works in. In one that was forked otherwise than by Python it does nothing: none
         of its threads is there, and its locks may be held for ever."""
@@ -97,7 +95,7 @@ class Tracing:
             self.stop()
             raise
         if not self.is_tracing:
-            say("another process collects the sessions of this host; this one does when that one has gone")
+            logger.warning("another process already traces this host; standing by until it exits")
             self._stand_by(_host_is_free)
 
     def stop(self) -> None:
@@ -111,7 +109,7 @@ class Tracing:
             pipeline, self._pipeline = self._pipeline, None
         if pipeline:
             for line in pipeline.stop():
-                _logger.debug("otel-tcplife: %s", line)
+                logger.debug("%s", line)
 
     def _at_exit(self) -> None:
         """Hand over what there is. A thread that stands by is left to the end of the process."""
@@ -120,12 +118,19 @@ class Tracing:
 
     def _trace(self) -> None:
         """Trace, if nobody else does."""
-        if self._options.scope is Scope.HOST and not _host_is_free():
+        options = self._options
+        if options.scope is Scope.HOST and not _host_is_free():
             return
-        pipeline = Pipeline(self._options, *self._providers, say)
+        logger_provider, meter_provider = self._providers
+        logs, metrics = provider_logs(logger_provider), provider_metrics(meter_provider)
+        loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
         with forks.held_off(), self._lock:
-            if pipeline.begin(lambda host_map: not self._stopped.is_set() and _is_first(host_map)):
-                self._pipeline, self._tracer = pipeline, os.getpid()
+            attached = loaded.receive()
+            if self._stopped.is_set() or not attached.is_first_of_host():
+                attached.close()
+            else:
+                self._pipeline = EmbeddedPipeline(attached, options, logs, metrics)
+                self._tracer = os.getpid()
 
     def _stand_by(self, is_our_turn: Callable[[], bool], after: float = 0) -> None:
         threading.Thread(target=self._wait, args=[is_our_turn, after], name="tcplife-standby", daemon=True).start()
@@ -139,7 +144,7 @@ class Tracing:
                 if not self.is_tracing:
                     self._stopped.wait(_LOOK_AGAIN[self._options.scope])
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
-            say(f"cannot trace: {error}")
+            logger.warning("cannot trace: %s", error)
 
     def in_fork(self) -> None:
         """Go on in a process that was forked by ours: its threads are not here, and its locks may be held."""
@@ -154,23 +159,10 @@ class Tracing:
             self._stand_by(_end_of(self._tracer) if self._tracer else lambda: True, _DAEMON_WITHIN)
 
 
-def say(line: str) -> None:
-    """A line for the user, who may have no idea that we are here."""
-    _logger.warning("otel-tcplife: %s", one_line(line, None))
-
-
 def _host_is_free() -> bool:
     try:
-        return not collector_before(None)
+        return not is_host_traced()
     except PermissionError:  # it takes more than tracing does; better twice than not at all
-        return True
-
-
-def _is_first(host_map: int | None) -> bool:
-    """Whether nobody has begun to collect the sessions of the host meanwhile."""
-    try:
-        return host_map is None or not collector_before(host_map)
-    except PermissionError:
         return True
 
 
@@ -195,7 +187,7 @@ def _in_fork() -> None:
         try:
             tracing.in_fork()
         except Exception as error:  # noqa: BLE001 a fork must succeed
-            say(f"cannot trace: {error}")
+            logger.warning("cannot trace: %s", error)
 
 
 os.register_at_fork(after_in_child=_in_fork)

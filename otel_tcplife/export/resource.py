@@ -13,7 +13,7 @@ from typing import Any, cast
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.endpoint import error_line
+from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.printable import printable
 from otel_tcplife.version import __version__
 

@@ -10,7 +10,7 @@ from typing import Any
 
 _LOOKUP, _DELETE, _NEXT_KEY, _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _ITER_CREATE = 1, 3, 4, 12, 14, 15, 33
 _SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
-"""Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
+"""NumericColumn of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
 _MEMBARRIER_GLOBAL = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 

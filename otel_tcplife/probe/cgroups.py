@@ -17,11 +17,9 @@ from otel_tcplife.session import SessionBatch
 class Cgroups:
     """The cgroups that were there when tracing began, and those that the BPF program saw being made."""
 
-    map_fd: int
-    """The BPF map of the latter."""
-
-    def __init__(self) -> None:
-        """Go through the hierarchy, if it is mounted."""
+    def __init__(self, map_fd: int) -> None:
+        """Go through the hierarchy, if it is mounted; the map has the paths of those that are made while tracing."""
+        self._map_fd = map_fd
         for cgroup, path in _hierarchy():
             identity.learn(cgroup, path)
 
@@ -34,7 +32,7 @@ class Cgroups:
 
     def _path(self, cgroup: int) -> bytes | None:
         try:
-            return bpf.lookup(self.map_fd, cgroup, CGROUP_PATH_SIZE)
+            return bpf.lookup(self._map_fd, cgroup, CGROUP_PATH_SIZE)
         except PermissionError:  # an application may have given up its privileges since it began
             return None
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 from otel_tcplife import forks
-from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
-from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.counters import Counter, Counters
-from otel_tcplife.probe.diagnosis import remedy_of
-from otel_tcplife.probe.loader import load
-from otel_tcplife.probe.program import SCAN_TARGET, program_text
-from otel_tcplife.probe.requirements import btf_remedy, unmet
+from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.session import SessionBatch, concatenated, empty
 
@@ -39,52 +31,38 @@ _LAST_RECORDS_WITHIN = 0.5
 _OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP_FULL, Counter.NOT_FOLLOWED)
 
 
+def open_live_source(
+    filters: Filters, sizes: Sizes, interim: float = 0, scope: Scope = Scope.HOST, *, hide_tracer: bool = True
+) -> LiveSource:
+    """Load the program and trace, as load_program() and LiveSource do. Raise CannotTrace."""
+    attached = load_program(filters, sizes, interim, scope, hide_tracer=hide_tracer).receive()
+    return LiveSource(attached, scope, interim, wants_owner=filters.pid is not None)
+
+
 class LiveSource:
-    """A running trace of this host's TCP sessions. One thread reads it."""
+    """A running trace of TCP sessions. One thread reads it."""
+
+    can_wait = False
+    ended = False
+    """Never, by itself."""
 
     def __init__(
-        self,
-        filters: Filters,
-        sizes: Sizes,
-        interim: float = 0,
-        scope: Scope = Scope.HOST,
-        *,
-        hide_tracer: bool = True,
-        begin: bool = True,
+        self, attached: AttachedProgram, scope: Scope, interim: float = 0, *, wants_owner: bool = False
     ) -> None:
-        """Start tracing, with interim reports after so many seconds if not 0; without `begin`, be about to.
+        """Own the program, and follow the sessions of this process, or of the host, from now on.
 
-        `hide_tracer` leaves out the connections of this process, those of an agent that exports what it finds.
-        Raise CannotTrace, with the reason and the remedy, where that cannot be.
+        `interim` is what the program was loaded with; `wants_owner` says whether sessions without a known owner are not
+        wanted. Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
         """
-        with _refusals_explained():
-            self._prepare(filters, sizes, interim, scope, hide_tracer=hide_tracer)
-            if begin:
-                self.take()
-                self.begin()
-
-    def _prepare(self, filters: Filters, sizes: Sizes, interim: float, scope: Scope, *, hide_tracer: bool) -> None:
-        """Load the program, and be about to read."""
-        for check in unmet():
-            raise CannotTrace(check.found, check.remedy)
-        cpus = possible_cpus()
-        try:
-            btf = read_kernel_btf()
-            program = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
-            scan_target = btf.function_id(SCAN_TARGET)
-        except BtfError as error:
-            raise CannotTrace(str(error), btf_remedy()) from error
-        self._loaded = load(program, scope, scan_target)
-        self._ring_bytes, self._cpus = sizes.ring_bytes, cpus
-        self._clock = KernelClock()
-        self._cgroups = Cgroups()
-        self._wants_owner = filters.pid is not None
+        self._attached = attached
         self._scope = scope
+        self._wants_owner = wants_owner
+        self._clock = KernelClock()
         self._ownerless = 0
         self._filtered_ownerless = 0
         self._may_not_sweep = False
         self._unclaimed = 0
-        """Sessions whose process has not closed the descriptor, so that it is not known whether they are ours, or
+        """Sessions whose process has not closed the descriptor, so that it is not known whether they are traced, or
         that could not be read any more."""
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
         # A report comes a quarter late at most
@@ -92,25 +70,14 @@ class LiveSource:
         self._next_scan = time.monotonic() + self._scan_interval
         self.pause = POLL_INTERVAL
         """Seconds to wait before the next read."""
-        self.can_wait = False
-        self.ended = False
-        """Never, by itself."""
-
-    def take(self) -> None:
-        """Own the program, which is closed from now on. Raise CannotTrace."""
-        with _refusals_explained():
-            self._attached = self._loaded.take()
-
-    def begin(self) -> None:
-        """Follow the sessions of this process, or of the host, from now on. Quick, as take() is. Raise CannotTrace."""
         try:
-            with _refusals_explained():
-                bpf.run_iterator(self._attached.scan)
-                self._cgroups.map_fd = self._attached.cgroup_paths
-                self._ring = Ring(self._attached.ring, self._ring_bytes)
-                self._counters = Counters(self._attached.counters, self._cpus)
+            with refusals_explained():
+                bpf.run_iterator(attached.scan)
+                self._cgroups = Cgroups(attached.cgroup_paths)
+                self._ring = Ring(attached.ring, attached.ring_bytes)
+                self._counters = Counters(attached.counters, attached.cpus)
         except BaseException:
-            self._attached.close()
+            attached.close()
             raise
 
     @forks.held_off()  # in a child, what is half read could not be given up
@@ -136,40 +103,28 @@ class LiveSource:
             batch = self._ring.read_rest(_LAST_RECORDS_WITHIN)
         batch = concatenated([batch, self._sweep(0)])
         if self._may_not_sweep:
-            self._unclaimed += self.seen() - sum(self.outcomes().values())
+            stats = self.stats()
+            self._unclaimed += stats.seen - sum(stats.outcomes.values())
         return self._complete(batch)
 
-    def outcomes(self) -> dict[str, int]:
-        """The loss balance since the start: sessions seen to end, by what became of them in the kernel."""
-        counts = self._counters.read()
-        counts[Counter.SUBMITTED] += self._ownerless
-        counts[Counter.FILTERED] += self._filtered_ownerless
-        return {**{outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}, "unclaimed": self._unclaimed}
+    def stats(self) -> Stats:
+        """The balance since the start, from one reading of the counters of the kernel.
 
-    @property
-    def host_map(self) -> int | None:
-        """Descriptor of the map that tells others that the whole host is traced, where it is."""
-        return self._attached.host
-
-    def seen(self) -> int:
-        """Sessions and connects seen to end: the sum of the outcomes, and those that still wait for their owner."""
-        return self._counters.read()[Counter.SEEN]
-
-    def reports(self) -> int:
-        """Interim reports so far."""
-        return self._counters.read()[Counter.REPORTED]
-
-    def missed(self) -> int:
-        """State changes that were not seen when they came: the kernel runs no program within itself, nor everywhere.
-
-        What is known only from them is unknown, and nothing else is: see infer_missed_states() in bpf/ending.h.
+        What is known only from a state change that was missed is unknown, and nothing else is: see
+        infer_missed_states() in bpf/ending.h.
         """
-        return self._counters.read()[Counter.MISSED]
-
-    def active(self) -> int:
-        """Sessions that are open and followed now."""
         counts = self._counters.read()
-        return counts[Counter.OPENED] - counts[Counter.CLOSED]
+        outcomes = {outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}
+        outcomes["submitted"] += self._ownerless
+        outcomes["filtered"] += self._filtered_ownerless
+        return Stats(
+            outcomes={**outcomes, "unclaimed": self._unclaimed},
+            seen=counts[Counter.SEEN],
+            active=counts[Counter.OPENED] - counts[Counter.CLOSED],
+            reports=counts[Counter.REPORTED],
+            missed=counts[Counter.MISSED],
+            untraced=counts[Counter.UNTRACED],
+        )
 
     def close(self) -> None:
         """End tracing and leave nothing in the kernel."""
@@ -202,22 +157,3 @@ class LiveSource:
             return empty(0)
         self._ownerless += len(taken)
         return taken
-
-
-@contextmanager
-def _refusals_explained() -> Generator[None]:
-    """What the system refuses, such as more memory, as a CannotTrace with what mends it."""
-    try:
-        yield
-    except (OSError, MemoryError) as error:
-        problem = str(getattr(error, "strerror", None) or error or "out of memory")
-        raise CannotTrace(problem, remedy_of(problem)) from error
-
-
-def possible_cpus() -> int:
-    """How many CPUs the kernel may ever bring up: numbers in BPF arrays go up to that."""
-    try:
-        ranges = Path("/sys/devices/system/cpu/possible").read_text()
-    except OSError:
-        return os.cpu_count() or 1
-    return int(re.findall(r"\d+", ranges)[-1]) + 1

@@ -6,17 +6,21 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.options import Scope
+from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.diagnosis import remedy_of
-from otel_tcplife.probe.host_collector import HOST_MAP
+from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
-from otel_tcplife.probe.program import SCAN
-from otel_tcplife.probe.requirements import INSTALL_BCC
+from otel_tcplife.probe.program import SCAN, SCAN_TARGET, program_text
+from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
 
 _MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
 _HOST_MAPS = (*_MAPS, HOST_MAP)
@@ -24,8 +28,8 @@ _MOST_LINKS = 16
 
 
 @dataclass
-class Attached:
-    """The descriptors of a loaded program: it traces as long as the links are open."""
+class AttachedProgram:
+    """The descriptors of a program in the kernel: it traces as long as the links are open."""
 
     ring: int
     counters: int
@@ -36,6 +40,15 @@ class Attached:
     host: int | None
     """The map that tells others that the whole host is traced."""
     links: list[int]
+    ring_bytes: int
+    cpus: int
+
+    def is_first_of_host(self) -> bool:
+        """Whether nobody began to trace the whole host before it, should it do so itself."""
+        try:
+            return self.host is None or not is_host_traced(before=self.host)
+        except PermissionError:  # it takes more than tracing does; better twice than not at all
+            return True
 
     def detach(self) -> None:
         """End tracing; the maps stay readable. Idempotent."""
@@ -50,39 +63,89 @@ class Attached:
                 os.close(descriptor)
 
 
-@dataclass
-class Loaded:
-    """A program that traces, whose descriptors are under way."""
+@dataclass(frozen=True)
+class LoadedProgram:
+    """A program in the kernel, whose descriptors are under way."""
 
     receiver: socket.socket
     maps: Sequence[str]
+    ring_bytes: int
+    cpus: int
 
-    def take(self) -> Attached:
-        """Receive the descriptors. Quick, so that it can be done with forks held off. Raise OSError if it cannot."""
-        with self.receiver:
+    def receive(self) -> AttachedProgram:
+        """Receive the descriptors. Quick, so that it can be done with forks held off. Raise CannotTrace."""
+        with refusals_explained(), self.receiver:
             descriptors = _receive(self.receiver, len(self.maps) + _MOST_LINKS)
-        (ring, counters, awaiting_owner, cgroup_paths, *host), (scan, *links) = (
-            descriptors[: len(self.maps)],
-            descriptors[len(self.maps) :],
+        maps, (scan, *links) = descriptors[: len(self.maps)], descriptors[len(self.maps) :]
+        ring, counters, awaiting_owner, cgroup_paths, *host = maps
+        return AttachedProgram(
+            ring=ring,
+            counters=counters,
+            awaiting_owner=awaiting_owner,
+            cgroup_paths=cgroup_paths,
+            scan=scan,
+            host=host[0] if host else None,
+            links=links,
+            ring_bytes=self.ring_bytes,
+            cpus=self.cpus,
         )
-        return Attached(ring, counters, awaiting_owner, cgroup_paths, scan, host[0] if host else None, links)
 
 
-def load(program: str, scope: Scope, scan_target: int) -> Loaded:
-    """Compile, load and attach the program, whose iterator is of the kernel function with this BTF id.
+def load_program(
+    filters: Filters, sizes: Sizes, interim: float = 0, scope: Scope = Scope.HOST, *, hide_tracer: bool = True
+) -> LoadedProgram:
+    """Compile, load and attach the program, with interim reports after so many seconds if not 0.
 
-    Each Python that may have bcc is tried in turn. Raise CannotTrace with the reasons of all of them, and what mends
-    that, where none can do it.
+    `hide_tracer` leaves out the connections of this process, those of a host agent that exports what it finds. Raise
+    CannotTrace, with the reason and the remedy, where that cannot be.
     """
-    maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
-    request = {"text": program, "maps": maps, "scan": SCAN, "scan_target": scan_target}
+    with refusals_explained():
+        for check in unmet():
+            raise CannotTrace(check.found, check.remedy)
+        cpus = possible_cpus()
+        try:
+            btf = read_kernel_btf()
+            text = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+            scan_target = btf.function_id(SCAN_TARGET)
+        except BtfError as error:
+            raise CannotTrace(str(error), btf_remedy()) from error
+        maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
+        return LoadedProgram(_load(text, maps, scan_target), maps, sizes.ring_bytes, cpus)
+
+
+@contextmanager
+def refusals_explained() -> Generator[None]:
+    """What the system refuses, such as more memory, as a CannotTrace with what mends it."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        problem = str(getattr(error, "strerror", None) or error or "out of memory")
+        raise CannotTrace(problem, remedy_of(problem)) from error
+
+
+def possible_cpus() -> int:
+    """How many CPUs the kernel may ever bring up: numbers in BPF arrays go up to that."""
+    try:
+        ranges = Path("/sys/devices/system/cpu/possible").read_text()
+    except OSError:
+        return os.cpu_count() or 1
+    return int(re.findall(r"\d+", ranges)[-1]) + 1
+
+
+def _load(text: str, maps: Sequence[str], scan_target: int) -> socket.socket:
+    """The socket through which the descriptors come, by the first Python with bcc that can do it.
+
+    `scan_target` is the BTF id of the kernel function that the iterator is of. Raise CannotTrace with the reasons of
+    all Pythons, and what mends that.
+    """
+    request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
     reasons: list[str] = []
     for interpreter in bcc_interpreters():
         ours, helpers = _pair()
         with helpers:
             try:
                 run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), [helpers.fileno()])
-                return Loaded(ours, maps)
+                return ours
             except NoBcc:
                 ours.close()
             except CannotTrace as error:

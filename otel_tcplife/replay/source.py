@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from otel_tcplife.log import logger
+from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.replay.recording import open_recording
-from otel_tcplife.say import Say
 from otel_tcplife.session import SessionBatch, empty
 
 _PAUSE = 0.05
@@ -14,12 +15,11 @@ class ReplaySource:
 
     can_wait = True
 
-    def __init__(self, path: str, say: Say) -> None:
+    def __init__(self, path: str) -> None:
         """Open the recording, `-` for standard input. Raise BadUsage where that is none, as read() does of a stream."""
-        self._say = say
         self._replay = open_recording(path)
         self._summary = self._replay.summary
-        self._said = 0
+        self._logged = 0
         self.pause = 0.0
         self.ended = False
 
@@ -27,7 +27,7 @@ class ReplaySource:
         """The next sessions."""
         batch = self._replay.read()
         if self._replay.begun:  # until then it may be no recording at all, which is one line
-            self._say_reasons()
+            self._log_reasons()
         self.ended = self._replay.ended
         # A stream that has nothing ready is asked again a little later
         self.pause = 0.0 if len(batch) or self.ended else _PAUSE
@@ -35,39 +35,25 @@ class ReplaySource:
 
     def drain(self) -> SessionBatch:
         """Nothing: what was not read stays in the recording."""
-        self._say_reasons()
+        self._log_reasons()
         if self._summary.unreadable:
-            self._say(f"{self._summary.unreadable} of {self._summary.lines} lines could not be read")
+            logger.warning("%d of %d lines could not be read", self._summary.unreadable, self._summary.lines)
         if self._summary.too_large:
-            told = "have sizes of 2^63 bytes or more, which OTLP cannot hold: these sizes are left out"
-            self._say(f"{self._summary.too_large} sessions {told}")
+            consequence = "have sizes of 2^63 bytes or more, which OTLP cannot hold: these sizes are left out"
+            logger.warning("%d sessions %s", self._summary.too_large, consequence)
         return empty(0)
 
-    def outcomes(self) -> dict[str, int]:
-        """Lines by what became of them."""
-        return {"submitted": self._summary.sessions, "unreadable": self._summary.unreadable}
-
-    def seen(self) -> int:
-        """Lines that should have been sessions."""
-        return self._summary.sessions + self._summary.unreadable
-
-    def reports(self) -> int:
-        """None: recordings have ends only."""
-        return 0
-
-    def missed(self) -> int:
-        """None: a recording has what it has."""
-        return 0
-
-    def active(self) -> int:
-        """None is open: they have all ended long since."""
-        return 0
+    def stats(self) -> Stats:
+        """Lines by what became of them; of those, all that should have been sessions count as seen."""
+        summary = self._summary
+        outcomes = {"submitted": summary.sessions, "unreadable": summary.unreadable}
+        return Stats(outcomes, summary.sessions + summary.unreadable)
 
     def close(self) -> None:
         """Close the recording."""
         self._replay.close()
 
-    def _say_reasons(self) -> None:
-        for line, reason in self._summary.reasons[self._said :]:
-            self._say(f"line {line}: {reason}")
-        self._said = len(self._summary.reasons)
+    def _log_reasons(self) -> None:
+        for line, reason in self._summary.reasons[self._logged :]:
+            logger.warning("line %d: %s", line, reason)
+        self._logged = len(self._summary.reasons)

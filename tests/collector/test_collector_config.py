@@ -29,7 +29,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.export.line_file import FileLimits, LineFile
+from otel_tcplife.export.otlp.line_file import FileLimits, LineFile
 from tests.support import any_collector
 from tests.support.background_process import accepts
 from tests.support.collector import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
@@ -302,7 +302,7 @@ def test_the_file_configuration_reads_older_files_on_once(tmp_path: Path) -> Non
         records = [{"timeUnixNano": str(moment), "body": {"stringValue": "x" * 500}}]
         return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).encode() + b"\n"
 
-    file = LineFile(tmp_path, "logs.jsonl", FileLimits(most_bytes=2 * len(line(1000)), kept=9), pytest.fail)
+    file = LineFile(tmp_path, "logs.jsonl", FileLimits(most_bytes=2 * len(line(1000)), kept=9))
     with Collector(tmp_path / "upstream") as upstream:
         for end, written_before in ((1005, 0), (1012, 5)):
             moments = range(1000 + len(upstream.logs()), end)

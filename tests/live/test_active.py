@@ -6,7 +6,7 @@ import subprocess
 from contextlib import closing
 
 from otel_tcplife.options import Filters, Sizes
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import open_live_source
 from tests.support.actor import Actor
 from tests.support.other_sessions import change, most, read_active
 from tests.support.place import network_namespace
@@ -24,7 +24,7 @@ def test_it_is_the_number_of_open_sessions() -> None:
         with Actor("act-client", run=run) as client, Actor("act-server", run=run) as server:
             pairs = Pairs(client, server)
             old = pairs.open(20)
-            with closing(LiveSource(Filters(), Sizes())) as source:
+            with closing(open_live_source(Filters(), Sizes())) as source:
                 first = read_active(source, inode)
                 assert 0 <= first.count - 2 * len(old) <= most(first.before, first.after)
 

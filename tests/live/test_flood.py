@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.export.providers import log_records
+from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.options import Filters, Sizes
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.live import syn_flood
 from tests.support.actor import Actor
@@ -54,7 +54,7 @@ def _place() -> Generator[_Place]:
 
 
 def _trace(most_sessions: int) -> LiveSource:
-    return LiveSource(Filters(), Sizes(flows=most_sessions))
+    return open_live_source(Filters(), Sizes(flows=most_sessions))
 
 
 def _ends(batch: SessionBatch) -> list[tuple[int, int]]:
@@ -109,11 +109,11 @@ def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: i
             pairs.wait_until_open(0)
             assert moved_by(0)
             batches.append(source.drain())
-            outcomes = source.outcomes()
+            outcomes = source.stats().outcomes
             if most(before, others(place.inode)) < _MOST_SESSIONS // 2:  # else others may have taken all the room
                 assert outcomes["map_full"] == 0
             assert outcomes["submitted"] == sum(map(len, batches))
-            assert sum(outcomes.values()) == source.seen()
+            assert sum(outcomes.values()) == source.stats().seen
     reported = of_namespace(concatenated(batches), place.inode)
     made = Counter((pairs.port, port) for port in pairs.client_ports)
     assert Counter(_ends(reported[reported["role"] == 2])) == made
@@ -140,17 +140,17 @@ def test_connects_that_nobody_answers_take_the_room_of_sessions_until_they_end()
             for number in missed:
                 pairs.close(number)
             pairs.wait_until_open(0)
-            outcomes = source.outcomes()
+            outcomes = source.stats().outcomes
             for number in range(connects):
                 client.tell("close", f"hanging{number}")
-            counted_at_end = source.outcomes()["map_full"] - outcomes["map_full"]
+            counted_at_end = source.stats().outcomes["map_full"] - outcomes["map_full"]
             [late] = pairs.open(1)
             pairs.close(late)
             pairs.wait_until_open(0)
             taken_by_others = most(before, others(place.inode))
             reported = of_namespace(source.drain(), place.inode)
-            outcomes = source.outcomes()
-            assert sum(outcomes.values()) == source.seen()
+            outcomes = source.stats().outcomes
+            assert sum(outcomes.values()) == source.stats().seen
     failed, sessions = reported[reported["peer_port"] == 80], reported[reported["peer_port"] != 80]
     assert room - taken_by_others <= len(failed) <= room
     assert set(failed["local_port"].tolist()) <= set(ports)

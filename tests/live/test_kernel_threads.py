@@ -13,7 +13,7 @@ import pytest
 
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe import live
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import OwnerSource, Role, SessionBatch, concatenated
 from tests.live.handed_to_kernel import IPPROTO_MPTCP, close_within_poll, close_within_unread_message
 
@@ -24,7 +24,7 @@ WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
 
 
 def _source(scope: Scope) -> LiveSource:
-    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
+    return open_live_source(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
 
 
 def _read_until_ended(source: LiveSource, port: int, ends: int) -> SessionBatch:
@@ -59,7 +59,7 @@ def test_what_a_kernel_thread_closes_has_no_owner(way: str, reset: bool) -> None
         ends = _read_until_ended(source, port, 2)
         end()
         source.drain()
-        assert source.seen() == sum(source.outcomes().values())
+        assert source.stats().seen == sum(source.stats().outcomes.values())
     [server] = _end_of_server(ends)
     assert (server["pid"], server["comm"], server["owner_source"]) == (0, b"", 0)
     [client_end] = ends[ends["role"] == Role.CLIENT]
@@ -76,13 +76,13 @@ def test_of_a_process_that_is_traced_it_is_counted_as_unclaimed(way: str, monkey
         end = WAYS[way](listener.accept()[0])
         client.sendall(b"x")
         client.close()
-        while not source.outcomes()["unclaimed"]:
+        while not source.stats().outcomes["unclaimed"]:
             source.read()
             time.sleep(0.01)
         end()
         source.drain()
-        assert source.outcomes()["unclaimed"] == 1
-        assert source.seen() == sum(source.outcomes().values())
+        assert source.stats().outcomes["unclaimed"] == 1
+        assert source.stats().seen == sum(source.stats().outcomes.values())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Accepted sockets that the peer has reset while their process never closes them: nobody is seen to own them."""
+"""Success sockets that the peer has reset while their process never closes them: nobody is seen to own them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from otel_tcplife.conventions import own_netns
-from otel_tcplife.export.providers import log_records
+from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import live
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.support.actor import Actor
 from tests.support.host_agent import HostAgent
@@ -42,7 +42,7 @@ class _Trace:
     """A source, and all that was read from it."""
 
     def __init__(self, filters: Filters) -> None:
-        self.source = LiveSource(filters, Sizes())
+        self.source = open_live_source(filters, Sizes())
         self._batches: list[SessionBatch] = []
 
     def read(self, pairs: Pairs) -> SessionBatch:
@@ -53,9 +53,9 @@ class _Trace:
     def drain(self, pairs: Pairs) -> SessionBatch:
         """The rest, of the servers' ends; the balance must then add up."""
         self._batches.append(self.source.drain())
-        outcomes = self.source.outcomes()
+        outcomes = self.source.stats().outcomes
         assert outcomes["submitted"] == len(self.all)
-        assert sum(outcomes.values()) == self.source.seen()
+        assert sum(outcomes.values()) == self.source.stats().seen
         return _of_server(self._batches[-1], pairs)
 
     @property
@@ -129,7 +129,7 @@ def test_a_filter_of_processes_does_not_select_it(ends: str, monkeypatch: pytest
         trace.drain(pairs)
         assert _of_server(trace.all, pairs)["peer_port"].tolist() == [pairs.client_ports[closed]]
         assert set(trace.all["pid"].tolist()) == {pairs.server.pid}
-        assert trace.source.outcomes()["filtered"] >= 3, "it, and the clients' ends"
+        assert trace.source.stats().outcomes["filtered"] >= 3, "it, and the clients' ends"
 
 
 def test_one_whose_process_and_the_trace_take_it_at_once_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:

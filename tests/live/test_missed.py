@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 
 from otel_tcplife.options import Filters, Sizes
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import UNKNOWN_TIME, Event, SessionBatch, concatenated
 from tests.support.bpf_maps import skipped_runs
 from tests.support.place import network_namespace
@@ -77,7 +77,7 @@ def _missed(batches: list[SessionBatch], netns: int) -> int:
 
 
 def test_no_end_is_lost_where_state_changes_are_missed() -> None:
-    with network_namespace() as (name, inode), closing(LiveSource(Filters(), Sizes())) as source:
+    with network_namespace() as (name, inode), closing(open_live_source(Filters(), Sizes())) as source:
         subprocess.run(["ip", "-n", name, "route", "add", "198.18.0.0/15", "dev", "lo"], check=True)
         batches: list[SessionBatch] = []
         rounds = 0
@@ -87,9 +87,9 @@ def test_no_end_is_lost_where_state_changes_are_missed() -> None:
                 rounds += 1
         skipped = skipped_runs("inet_sock_set_state")
         batches.append(source.drain())
-        assert source.seen() == sum(source.outcomes().values())
-        missed = source.missed()
-        assert source.outcomes()["submitted"] == sum(map(len, batches))
+        assert source.stats().seen == sum(source.stats().outcomes.values())
+        missed = source.stats().missed
+        assert source.stats().outcomes["submitted"] == sum(map(len, batches))
     batch = concatenated(batches)
     ours = batch[batch["netns"] == inode]
     assert len(ours) == rounds * _CONNECTS

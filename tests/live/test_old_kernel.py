@@ -12,7 +12,7 @@ import pytest
 
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe import live
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import Role, SessionBatch, concatenated
 from tests.support.actor import Actor
 from tests.support.old_kernel import OlderBtf
@@ -25,7 +25,7 @@ _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
 
 def _source(monkeypatch: pytest.MonkeyPatch, older: OlderBtf, scope: Scope = Scope.HOST) -> LiveSource:
     monkeypatch.setattr(live, "read_kernel_btf", lambda: older)
-    return LiveSource(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
+    return open_live_source(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
 
 
 def _server_end(source: LiveSource, port: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -58,13 +57,13 @@ def _ends(path: Path, traffic: Traffic) -> int:
     return sum(traffic.port in pair for pair in ports)
 
 
-def _without_terminal(run: Sequence[str] = ()) -> list[str]:
-    return ["setsid", *run]
+# Those that run the tests may ignore it, as nohup(1) does, and what they start inherits that
+_HEEDING_HANGUPS = ("env", "--default-signal=HUP")
 
 
 def test_a_service_opens_its_files_anew_at_sighup(traffic: Traffic, tmp_path: Path) -> None:
     arguments = ["--otlp-file", str(tmp_path), "--no-table"]
-    with Agent(arguments, run=_without_terminal()) as agent:
+    with Agent(arguments, run=["setsid", *_HEEDING_HANGUPS]) as agent:
         traffic.sessions(2)
         while _ends(tmp_path / "logs.jsonl", traffic) < 4:
             time.sleep(0.01)
@@ -94,7 +93,7 @@ def test_a_terminal_that_goes_stops_it_with_everything_delivered(traffic: Traffi
     if not child:
         with said.open("w") as stderr:
             os.dup2(stderr.fileno(), 2)
-        os.execv(COMMAND, [COMMAND, "--otlp-file", str(tmp_path / "data")])
+        os.execvp("env", [*_HEEDING_HANGUPS, COMMAND, "--otlp-file", str(tmp_path / "data")])
     while not (said.exists() and "tracing;" in said.read_text()):
         time.sleep(0.01)
     traffic.sessions(3)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from otel_tcplife.options import Filters, Sizes
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SESSION, OwnerSource, SessionBatch
 from tests.support.bpf_maps import KernelMap, own_map
 
@@ -24,7 +24,7 @@ _RESETS = struct.pack("ii", 1, 0)
 
 @pytest.fixture
 def source() -> Generator[LiveSource]:
-    with closing(LiveSource(Filters(), Sizes(), hide_tracer=False)) as source:
+    with closing(open_live_source(Filters(), Sizes(), hide_tracer=False)) as source:
         yield source
 
 
@@ -51,15 +51,15 @@ class _Begun:
 def _drained(source: LiveSource, listener: socket.socket, put: int = 0) -> SessionBatch:
     """All ends that were reported of sessions with this listener; the balance of all, and what we have put, adds up."""
     batch = source.drain()
-    assert source.outcomes()["submitted"] == len(batch)
-    assert source.seen() + put == sum(source.outcomes().values())
+    assert source.stats().outcomes["submitted"] == len(batch)
+    assert source.stats().seen + put == sum(source.stats().outcomes.values())
     port = listener.getsockname()[1]
     return batch[(batch["local_port"] == port) | (batch["peer_port"] == port)]
 
 
 def _assert_one_more_is_lost(before: int, source: LiveSource) -> None:
     """Or more, if others have lost some meanwhile: that this one is counted once only, the balance tells in the end."""
-    assert source.outcomes()["not_followed"] > before
+    assert source.stats().outcomes["not_followed"] > before
 
 
 def _disconnect(client: socket.socket) -> None:
@@ -76,7 +76,7 @@ def test_a_session_that_was_followed_is_counted_as_lost(source: LiveSource, list
         _disconnect(client)
         first.server.close()
         flows.put(first.client_at, left)
-        before = source.outcomes()["not_followed"]
+        before = source.stats().outcomes["not_followed"]
         client.connect(listener.getsockname())
         _assert_one_more_is_lost(before, source)
         client.close()
@@ -112,7 +112,7 @@ def test_a_session_that_waited_for_its_owner_is_counted_as_lost_when_another_one
         begun = _Begun(client, listener, flows)
         for address in begun.server_at:
             awaiting.put(address, _waiting(listener))
-        before = source.outcomes()["not_followed"]
+        before = source.stats().outcomes["not_followed"]
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
         client.close()
         _assert_one_more_is_lost(before, source)

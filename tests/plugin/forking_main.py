@@ -31,9 +31,9 @@ from tests.support.bpf_objects import held_by, newest_link
 _HOST = "127.0.0.1"
 
 
-def tell(**facts: object) -> None:
+def tell(**columns: object) -> None:
     """Write a line, so short that those of several processes do not mix."""
-    os.write(1, (json.dumps({"pid": os.getpid(), **facts}) + "\n").encode())
+    os.write(1, (json.dumps({"pid": os.getpid(), **columns}) + "\n").encode())
 
 
 def wait() -> None:

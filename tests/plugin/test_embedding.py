@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
-from otel_tcplife import pipeline
+from otel_tcplife import embedded as pipeline
 from otel_tcplife import tracing as tracing_module
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.instrumentor import TcplifeInstrumentor

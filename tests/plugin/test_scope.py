@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
-from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
 from tests.support.actor import Actor
 from tests.support.background_process import refusing_port
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 @contextmanager
 def tracing(interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].flows) -> Generator[LiveSource]:
     sizes = replace(DEFAULT_SIZES[Scope.PROCESS], flows=most_sessions)
-    source = LiveSource(Filters(), sizes, interim, Scope.PROCESS, hide_tracer=False)
+    source = open_live_source(Filters(), sizes, interim, Scope.PROCESS, hide_tracer=False)
     try:
         yield source
     finally:
@@ -35,9 +35,9 @@ def tracing(interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS
 
 def _drain(source: LiveSource) -> list[Row]:
     batch = source.drain()
-    assert source.seen() == sum(source.outcomes().values())
-    assert source.outcomes()["submitted"] == len(batch)
-    assert source.active() == 0
+    assert source.stats().seen == sum(source.stats().outcomes.values())
+    assert source.stats().outcomes["submitted"] == len(batch)
+    assert source.stats().active == 0
     return _rows(batch)
 
 
@@ -219,8 +219,8 @@ def test_sessions_that_found_no_room_are_counted_however_many() -> None:
         for end in ends:
             end.close()
         batch = source.drain()
-        outcomes = {outcome: count for outcome, count in source.outcomes().items() if count}
-        assert source.seen() == len(ends)
+        outcomes = {outcome: count for outcome, count in source.stats().outcomes.items() if count}
+        assert source.stats().seen == len(ends)
     traffic.close()
     assert len(batch) == outcomes["submitted"] < 50
     assert outcomes == {"submitted": len(batch), "map_full": len(ends) - len(batch)}

@@ -20,7 +20,7 @@ AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
 OTLP_FILE_CONFIG = _CONFIG_DIRECTORY / "otlp-file.yaml"
 
 _NO_GO = 1
-# Refused at once, so that a Collector without an upstream costs a test no time.
+# Permanent at once, so that a Collector without an upstream costs a test no time.
 _NO_UPSTREAM = "http://127.0.0.1:9"
 
 

@@ -35,7 +35,7 @@ class Active:
 def read_active(source: LiveSource, own: int) -> Active:
     """Read it; the sessions of the namespace with this inode are the test's own."""
     before = others(own)
-    count = source.active()
+    count = source.stats().active
     return Active(count, before, others(own))
 
 

@@ -16,9 +16,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 from typing_extensions import Self
 
-from otel_tcplife.export.otlp_config import OtlpConfig, Signal, otlp_config
-from otel_tcplife.export.reply import Accepted, Reply
-from otel_tcplife.export.transport import Transport
+from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
+from otel_tcplife.export.otlp.reply import Reply, Success
+from otel_tcplife.export.otlp.transport import Transport
 from tests.support.tls import Tls
 
 USER_AGENT = "otel-tcplife/1.2.3"
@@ -47,7 +47,7 @@ def partial_success(rejected: int, message: str) -> bytes:
 
 def reply_from(address: str, reply: Reply) -> Reply:
     """The expected reply with the address of the receiver for PEER."""
-    if isinstance(reply, Accepted):
+    if isinstance(reply, Success):
         return reply
     return dataclasses.replace(reply, reason=reply.reason.replace("PEER", address))
 

@@ -11,13 +11,30 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from otel_tcplife.export.transport import Transport, open_transport
+from otel_tcplife.export.otlp.transport import Transport, open_transport
 from tests.support.background_process import refusing_port
+from tests.support.log_lines import logged_lines
 from tests.support.otlp_receiver import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
 from tests.support.tls import Tls, make_tls
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GRPC_PROXY", "NO_GRPC_PROXY")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The warnings of otel-tcplife, as they come."""
+    with logged_lines() as lines:
+        yield lines
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that does not look at what is logged expects no warning; those of the command look at standard error."""
+    with logged_lines() as lines:
+        yield
+    if not {"logged", "capsys"} & {*request.fixturenames}:
+        assert lines == []
 
 
 @pytest.fixture
@@ -64,7 +81,7 @@ def connect() -> Iterator[Connect]:
     transports: list[Transport] = []
 
     def open_one(endpoint: str, **options: str) -> Transport:
-        transports.append(open_transport(configured("logs", endpoint, **options), USER_AGENT))
+        transports.append(open_transport(configured("logs", endpoint, **options), user_agent=USER_AGENT))
         return transports[-1]
 
     yield open_one

@@ -16,11 +16,12 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, E
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.conventions import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
-from otel_tcplife.counts import counters
-from otel_tcplife.export.aggregator import Aggregator
-from otel_tcplife.export.preference import Preference
-from otel_tcplife.export.providers import ProviderMetrics
-from otel_tcplife.ledger import Ledger
+from otel_tcplife.export.metrics.aggregator import Aggregator
+from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.export.sdk.emit import ProviderMetrics
+from otel_tcplife.pipeline.counters import counters
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import SessionBatch, empty
 from tests.support.batches import batches
 
@@ -72,7 +73,7 @@ def test_the_same_as_the_sdk_makes(given_batches: list[SessionBatch], preference
     by_the_sdk = ProviderMetrics(provider)
     for batch in given_batches:
         aggregator.add(batch)
-        by_the_sdk(batch)
+        by_the_sdk.add(batch)
         ours, theirs = _histogram_points(aggregator.collect()), _histogram_points(reader.get_metrics_data())
         assert ours.keys() == theirs.keys()
         for key, fields in ours.items():
@@ -136,8 +137,8 @@ def test_past_the_limit_all_goes_to_one_overflow_series() -> None:
 
 @pytest.mark.parametrize(("delta", "totals"), [(False, [3, 10]), (True, [3, 7])])
 def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[int]) -> None:
-    submitted, active = iter([3, 10]), iter([5, 4])
-    values = counters(lambda: {"submitted": next(submitted)}, lambda: next(active), Ledger())
+    stats = [Stats({"submitted": 3}, seen=3, active=5), Stats({"submitted": 10}, seen=10, active=4)]
+    values = counters(lambda: stats[0], Ledger())
     aggregator = Aggregator(Resource({}), Preference(delta_counters=delta), values)
     starts: list[int] = []
     for total, open_now in zip(totals, [5, 4]):
@@ -150,4 +151,5 @@ def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[in
         assert point.value == open_now
         assert metrics[ACTIVE.name].aggregation_temporality is AggregationTemporality.CUMULATIVE
         assert not metrics[ACTIVE.name].is_monotonic
+        stats.pop(0)
     assert (starts[1] > starts[0]) == delta

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.providers import log_records
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.sdk.emit import log_records
 from tests.support.sessions import sessions
 
 

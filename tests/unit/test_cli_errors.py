@@ -238,8 +238,8 @@ REPLAYED = [
 
 def test_a_table_that_cannot_be_printed_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     with _unwritable(open("/dev/full", "w")) as full:
-        trouble = "cannot print the table: No space left on device; the export goes on"
-        assert _replay_to(full, capsys) == [REPLAYED[0], trouble, *REPLAYED[1:]]
+        failures = "cannot print the table: No space left on device; the export goes on"
+        assert _replay_to(full, capsys) == [REPLAYED[0], failures, *REPLAYED[1:]]
 
 
 def test_a_closed_standard_output_is_no_trouble(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tcplife.export.endpoint import error_line, hidden, host_and_port, secrets_of, shown
+from otel_tcplife.export.otlp.endpoint import error_line, hidden, host_and_port, secrets_of, shown
 
 
 @pytest.mark.parametrize(

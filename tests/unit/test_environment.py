@@ -11,14 +11,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import opentelemetry.environment_variables
 import opentelemetry.sdk.environment_variables
 import pytest
 
-from otel_tcplife import environment_variables
+from otel_tcplife import cli, environment_variables
 from otel_tcplife.cli import main
+from otel_tcplife.pipeline.limits import COMMAND
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 
 RECORDING = "PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
@@ -61,7 +63,7 @@ _ODD_ADDRESSES = [
 @pytest.fixture(autouse=True)
 def _recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("otel_tcplife.wiring.LINGER", 0)
+    monkeypatch.setattr(cli, "COMMAND", replace(COMMAND, schedule_delay=0))
     (tmp_path / "recording.csv").write_text(RECORDING)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import CannotTrace
+from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import interpreters, loader
 from otel_tcplife.probe.interpreters import HELPER_MARK, NoBcc, bcc_interpreters, run_helper
 
@@ -64,7 +65,7 @@ def test_the_next_one_is_tried_and_all_reasons_are_told(tmp_path: Path, monkeypa
         script.chmod(0o755)
     monkeypatch.setattr(loader, "bcc_interpreters", lambda: [str(script) for script in broken])
     with pytest.raises(CannotTrace) as refused:
-        loader.load("", loader.Scope.HOST, 1)
+        loader.load_program(Filters(), Sizes())
     assert f"broken 0 (with {broken[0]}); broken 1 (with {broken[1]})" in str(refused.value)
 
 

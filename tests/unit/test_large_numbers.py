@@ -17,16 +17,16 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.counts import counters
-from otel_tcplife.export.aggregator import Aggregator
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.otlp_file import OtlpFiles
-from otel_tcplife.export.preference import Preference
-from otel_tcplife.export.providers import ProviderMetrics, log_records
-from otel_tcplife.ledger import Ledger
+from otel_tcplife.export.metrics.aggregator import Aggregator
+from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.export.otlp.files import FileLogExporter, OtlpFiles
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.sdk.emit import ProviderMetrics, log_records
+from otel_tcplife.pipeline.counters import counters
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import UNKNOWN_BYTES, SessionBatch
 from otel_tcplife.table import Table, TableOptions
-from otel_tcplife.worker import Stop
 from tests.support.received import read_otlp_json_lines
 from tests.support.sessions import sessions
 
@@ -57,7 +57,7 @@ def test_in_log_records(large: SessionBatch) -> None:
 
 
 def test_in_files(large: SessionBatch, tmp_path: Path) -> None:
-    OtlpFiles(str(tmp_path), LogEncoder({}), Ledger(), pytest.fail).write_logs(large, Stop())
+    FileLogExporter(OtlpFiles(str(tmp_path)), LogEncoder({})).export(large)
     logs = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
     assert [log.attributes["tcplife.bytes.sent"] for log in logs] == _SENT
     assert [log.attributes["tcplife.bytes.received"] for log in logs] == _RECEIVED
@@ -109,7 +109,7 @@ def test_in_histograms(large: SessionBatch) -> None:
 
 def test_in_histograms_of_a_meter_provider(large: SessionBatch) -> None:
     reader = InMemoryMetricReader()
-    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))(large)
+    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False)).add(large)
     _has(_io(reader.get_metrics_data(), HistogramDataPoint), _SENT, _RECEIVED)
 
 
@@ -179,7 +179,7 @@ def test_absent_in_histograms(beyond: SessionBatch, exponential: bool) -> None:
 
 def test_absent_in_histograms_of_a_meter_provider(beyond: SessionBatch) -> None:
     reader = InMemoryMetricReader()
-    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))(beyond)
+    ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False)).add(beyond)
     points = _io(reader.get_metrics_data(), HistogramDataPoint)
     assert [points[way].count for way in ("transmit", "receive")] == [len(_BEYOND) + 1] * 2
 
@@ -194,7 +194,9 @@ def test_histograms_of_unknown_sizes_alone_have_no_point() -> None:
 
 
 def test_absent_in_counters() -> None:
-    totals = counters(lambda: {"submitted": 1 << 63, "filtered": (1 << 63) - 1}, lambda: 1 << 64, Ledger())
+    totals = counters(
+        lambda: Stats({"submitted": 1 << 63, "filtered": (1 << 63) - 1}, seen=0, active=1 << 64), Ledger()
+    )
     values = {counter.name: list(read()) for counter, read in totals.items()}
     assert values["tcplife.probe.sessions"] == [({"tcplife.outcome": "filtered"}, (1 << 63) - 1)]
     assert values["tcplife.session.active"] == []

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.line_file import FileLimits, LineFile, file_limits
-from otel_tcplife.export.own_files import Unsafe
+from otel_tcplife.export.otlp.line_file import FileLimits, LineFile, file_limits
+from otel_tcplife.export.otlp.own_files import Unsafe
 
 BYTES, KEEP = "OTEL_PYTHON_TCPLIFE_FILE_BYTES", "OTEL_PYTHON_TCPLIFE_FILE_KEEP"
 
@@ -22,7 +22,7 @@ def contents(directory: Path) -> dict[str, str]:
 
 
 def test_nobody_else_can_read_what_is_made(tmp_path: Path) -> None:
-    LineFile(tmp_path / "made" / "below", "lines", FileLimits(), pytest.fail).append(b"one\n")
+    LineFile(tmp_path / "made" / "below", "lines", FileLimits()).append(b"one\n")
     assert contents(tmp_path / "made" / "below") == {"lines": "one\n"}
     assert (tmp_path / "made" / "below" / "lines").stat().st_mode & 0o777 == 0o640
     for directory in (tmp_path / "made", tmp_path / "made" / "below"):
@@ -32,12 +32,13 @@ def test_nobody_else_can_read_what_is_made(tmp_path: Path) -> None:
 def test_the_mode_of_a_file_that_is_there_is_left(tmp_path: Path) -> None:
     (tmp_path / "lines").touch()
     (tmp_path / "lines").chmod(0o604)
-    LineFile(tmp_path, "lines", FileLimits(), pytest.fail).append(b"one\n")
+    LineFile(tmp_path, "lines", FileLimits()).append(b"one\n")
     assert (tmp_path / "lines").stat().st_mode & 0o777 == 0o604
 
 
+@pytest.mark.usefixtures("logged")
 def test_a_file_that_would_become_too_large_is_kept_under_a_number(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=3), print)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=3))
     for number in range(10):
         file.append(b"%03d\n" % number)
     assert contents(tmp_path) == {
@@ -49,7 +50,7 @@ def test_a_file_that_would_become_too_large_is_kept_under_a_number(tmp_path: Pat
 
 
 def test_a_line_larger_than_a_file_may_be_has_one_for_itself(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=5), print)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=5))
     for line in (b"1\n", b"0123456789\n", b"abcdefghij\n", b"2\n", b"3\n"):
         file.append(line)
     assert contents(tmp_path) == {
@@ -60,23 +61,23 @@ def test_a_line_larger_than_a_file_may_be_has_one_for_itself(tmp_path: Path) -> 
     }
 
 
+@pytest.mark.usefixtures("logged")
 def test_none_is_kept(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=0), print)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=0))
     for number in range(3):
         file.append(b"%03d\n" % number)
     assert contents(tmp_path) == {"lines": "002\n"}
 
 
 @pytest.mark.parametrize(("kept", "rotations"), [(0, 1), (1, 2), (3, 4)])
-def test_it_is_said_once_that_lines_are_deleted(kept: int, rotations: int, tmp_path: Path) -> None:
-    said: list[str] = []
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=kept), said.append)
+def test_it_is_said_once_that_lines_are_deleted(kept: int, rotations: int, tmp_path: Path, logged: list[str]) -> None:
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=kept))
     for _ in range(rotations):
-        assert said == []
+        assert logged == []
         file.append(b"000\n")
     for _ in range(3):
         file.append(b"000\n")
-        assert said == [
+        assert logged == [
             f"the oldest lines of {tmp_path / 'lines'} are deleted from now on: OTEL_PYTHON_TCPLIFE_FILE_KEEP={kept}"
         ]
 
@@ -84,7 +85,7 @@ def test_it_is_said_once_that_lines_are_deleted(kept: int, rotations: int, tmp_p
 def test_a_file_that_may_not_be_renamed_costs_none_of_the_older_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=2), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=2))
     for number in range(3):
         file.append(b"%03d\n" % number)
     rename_it = os.rename
@@ -103,7 +104,7 @@ def test_a_file_that_may_not_be_renamed_costs_none_of_the_older_ones(
 
 def test_a_rotation_that_was_broken_off_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "lines.0").write_text("000\n")
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=3), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=3))
     for number in range(1, 4):
         file.append(b"%03d\n" % number)
     assert contents(tmp_path) == {"lines": "003\n", "lines.1": "001\n002\n", "lines.2": "000\n"}
@@ -112,7 +113,7 @@ def test_a_rotation_that_was_broken_off_loses_nothing(tmp_path: Path) -> None:
 def test_what_was_there_before_counts(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("before\n")
     (tmp_path / "lines.1").write_text("long before\n")
-    LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=2), print).append(b"one\n")
+    LineFile(tmp_path, "lines", FileLimits(most_bytes=8, kept=2)).append(b"one\n")
     assert contents(tmp_path) == {"lines": "one\n", "lines.1": "before\n", "lines.2": "long before\n"}
 
 
@@ -149,7 +150,7 @@ def delete_directory(directory: Path) -> None:
 )
 def test_lines_go_where_the_name_says(do: Callable[[Path], None], after: dict[str, str], tmp_path: Path) -> None:
     directory = tmp_path / "directory"
-    file = LineFile(directory, "lines", FileLimits(), pytest.fail)
+    file = LineFile(directory, "lines", FileLimits())
     file.append(b"one\n")
     file.append(b"two\n")
     do(directory)
@@ -161,7 +162,7 @@ def test_lines_go_where_the_name_says(do: Callable[[Path], None], after: dict[st
 
 
 def test_a_file_that_others_cut_goes_on_from_its_end(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits())
     file.append(b"one\n")
     os.truncate(tmp_path / "lines", 0)  # as logrotate's copytruncate does
     file.append(b"two\n")
@@ -169,7 +170,7 @@ def test_a_file_that_others_cut_goes_on_from_its_end(tmp_path: Path) -> None:
 
 
 def test_it_is_opened_anew_once_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits())
     opened: list[str] = []
     open_it = os.open
 
@@ -188,8 +189,9 @@ def test_it_is_opened_anew_once_where_that_is_asked_for(tmp_path: Path, monkeypa
     assert contents(tmp_path) == {"lines": "one\ntwo\nthree\n"}
 
 
+@pytest.mark.usefixtures("logged")
 def test_descriptors_do_not_pile_up(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=1), print)
+    file = LineFile(tmp_path, "lines", FileLimits(most_bytes=4, kept=1))
     file.append(b"000\n")
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
@@ -203,7 +205,7 @@ def test_a_line_that_cannot_be_written_leaves_nothing_behind(
     before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lines").write_text(before)
-    file = LineFile(tmp_path, "lines", FileLimits(), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits())
     write = os.write
     room = 3
 
@@ -227,7 +229,7 @@ def test_a_line_that_cannot_be_written_leaves_nothing_behind(
 
 
 def test_what_cannot_be_taken_back_is_ended_as_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits())
     write = os.write
 
     def half(descriptor: int, line: bytes) -> int:
@@ -247,7 +249,7 @@ def test_what_cannot_be_taken_back_is_ended_as_a_line(tmp_path: Path, monkeypatc
 
 
 def test_what_must_not_be_written_to_is_not_while_it_stands_there(tmp_path: Path) -> None:
-    file = LineFile(tmp_path, "lines", FileLimits(), pytest.fail)
+    file = LineFile(tmp_path, "lines", FileLimits())
     file.append(b"one\n")
     rename(tmp_path)
     (tmp_path / "victim").write_text("")

@@ -13,10 +13,10 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.export import wire
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.providers import ProviderLogs
-from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.export.otlp import protobuf as wire
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.sdk.emit import ProviderLogs
+from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.session import SessionBatch, empty
 from tests.support.batches import batches
 
@@ -27,9 +27,7 @@ def _by_the_sdk(batch: SessionBatch) -> ExportLogsServiceRequest:
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider(_RESOURCE, shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    ledger = Ledger()
-    ProviderLogs("test", provider, ledger, print)(batch)
-    assert ledger.totals() == {("test", Outcome.EXPORTED): len(batch)}
+    assert ProviderLogs("test", provider).export(batch) == {Outcome.EXPORTED: len(batch), Outcome.REJECTED: 0}
     finished: Sequence[ReadableLogRecord] = exporter.get_finished_logs()
     return encode_logs(finished)
 

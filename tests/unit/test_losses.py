@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from otel_tcplife import losses
-from otel_tcplife.ledger import Ledger, Outcome
-from otel_tcplife.losses import LossWatch
+from otel_tcplife.pipeline import losses
+from otel_tcplife.pipeline.ledger import Ledger, Outcome
+from otel_tcplife.pipeline.losses import LossWatch
+from otel_tcplife.pipeline.source import Stats
 
 
-def test_each_loss_is_told_when_it_begins_with_what_helps_and_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_loss_is_logged_when_it_begins_with_what_helps_and_when_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
     monkeypatch.setattr(losses, "_LOOK_EVERY", 0.0)
     outcomes = {"submitted": 0, "ring_full": 0, "map_full": 0}
-    ledger, said = Ledger(), list[str]()
-    watch = LossWatch(lambda: outcomes, ledger, said.append)
+    ledger = Ledger()
+    watch = LossWatch(lambda: Stats(outcomes, seen=0), ledger)
     watch.look()
-    assert said == []
+    assert logged == []
     outcomes.update(submitted=100, ring_full=7, map_full=3)
     ledger.count("otlp", Outcome.EXPORTED, 5)
     ledger.count("otlp", Outcome.DROPPED, 2)
     watch.look()
-    assert len(said) == 3
-    ring, flows, queue = said
+    assert len(logged) == 3
+    ring, flows, queue = logged
     assert "7 lost" in ring
     assert "OTEL_PYTHON_TCPLIFE_RING_BYTES" in ring
     assert "3 lost" in flows
@@ -29,20 +32,20 @@ def test_each_loss_is_told_when_it_begins_with_what_helps_and_when_it_is_over(mo
     assert "cannot hand all sessions to otlp: 2 lost" in queue
     outcomes.update(ring_full=8)
     watch.look()
-    assert said[3:] == ["can follow all sessions that are open again", "can hand all sessions to otlp again"]
+    assert logged[3:] == ["can follow all sessions that are open again", "can hand all sessions to otlp again"]
     watch.look()
-    assert said[5:] == ["can read all sessions in time again"]
+    assert logged[5:] == ["can read all sessions in time again"]
 
 
 def test_it_looks_now_and_then_only() -> None:
     looks = 0
 
-    def outcomes() -> dict[str, int]:
+    def stats() -> Stats:
         nonlocal looks
         looks += 1
-        return {}
+        return Stats({}, seen=0)
 
-    watch = LossWatch(outcomes, Ledger(), pytest.fail)
+    watch = LossWatch(stats, Ledger())
     for _ in range(1000):
         watch.look()
     assert looks == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.otlp_config import OtlpConfig, Signal, otlp_config
+from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
 from tests.support.tls import Tls, make_tls
 
 

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import resource
 import threading
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -16,29 +18,31 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.aggregator import Aggregator
-from otel_tcplife.export.line_file import FileLimits
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.otlp_file import OtlpFiles
-from otel_tcplife.export.preference import Preference
-from otel_tcplife.export.providers import log_records
-from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.export.metrics.aggregator import Aggregator
+from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.export.otlp.files import BACKOFF, FileLogExporter, OtlpFiles
+from otel_tcplife.export.otlp.line_file import FileLimits
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.sdk.emit import log_records
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.ledger import Outcome
+from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.version import __version__
-from otel_tcplife.worker import Stop
 from tests.support.batches import batches
+from tests.support.log_lines import logged_lines
 from tests.support.received import read_otlp_json_lines
 from tests.support.sessions import sessions
 
 RESOURCE = {"service.name": "t\u00e9st\u2028", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5}
 
 
-def _fail(line: str) -> None:
-    pytest.fail(line)
+def _files(directory: Path) -> OtlpFiles:
+    return OtlpFiles(str(directory))
 
 
-def _files(directory: Path, ledger: Ledger | None = None) -> OtlpFiles:
-    return OtlpFiles(str(directory), LogEncoder(RESOURCE), ledger or Ledger(), _fail)
+def _write_logs(files: OtlpFiles, batch: SessionBatch) -> Mapping[Outcome, int]:
+    return FileLogExporter(files, LogEncoder(RESOURCE)).export(batch)
 
 
 def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
@@ -51,8 +55,8 @@ def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
 @settings(max_examples=100, deadline=None)
 @given(batch=batches())
 def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: SessionBatch) -> None:
-    directory, ledger = tmp_path_factory.mktemp("logs"), Ledger()
-    _files(directory, ledger).write_logs(batch, Stop())
+    directory = tmp_path_factory.mktemp("logs")
+    booked = _write_logs(_files(directory), batch)
     received = read_otlp_json_lines(directory / "logs.jsonl").logs
     for log, record in zip(received, log_records(batch), strict=True):
         assert (log.time_unix_nano, log.observed_time_unix_nano) == (record.timestamp or 0, record.observed_timestamp)
@@ -61,7 +65,7 @@ def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: 
         assert (log.severity_number, log.severity_text) == (record.severity_number.value, record.severity_text)
         assert log.attributes == record.attributes
         assert (log.resource, log.scope_name, log.scope_version) == (RESOURCE, conventions.SCOPE, __version__)
-    assert ledger.totals() == {("file", Outcome.EXPORTED): len(batch)}
+    assert booked == {Outcome.EXPORTED: len(batch)}
 
 
 @pytest.mark.parametrize("exponential", [False, True])
@@ -85,7 +89,7 @@ def test_each_batch_is_a_line_behind_those_that_are_there(tmp_path: Path) -> Non
     for _ in range(2):
         files = _files(tmp_path / "made" / "at once")
         for count in (1, 2):
-            files.write_logs(sessions(count), Stop())
+            _write_logs(files, sessions(count))
             files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert (tmp_path / "made" / "at once" / name).read_bytes().count(b"\n") == 4
@@ -104,36 +108,37 @@ def _where_no_file_can_grow(directory: Path, bytes_left: int) -> tuple[list[str]
 
     A process of its own: no file of this process can grow further either (setrlimit(2)).
     """
-    said: list[str] = []
-    ledger = Ledger()
-    files = OtlpFiles(str(directory), LogEncoder(RESOURCE), ledger, said.append)
+    files = OtlpFiles(str(directory))
+    exporter = FileLogExporter(files, LogEncoder(RESOURCE))
+    booked: Counter[Outcome] = Counter()
     metrics = _metrics(sessions(10), preference=Preference()).collect()
     failures: list[str] = []
 
     def write_logs() -> None:
-        files.write_logs(sessions(10), Stop())
+        booked.update(exporter.export(sessions(10)))
 
     def write_metrics() -> None:
         failures.append(files.write_metrics(metrics))
 
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for name, write in (("logs.jsonl", write_logs), ("metrics.jsonl", write_metrics)):
-        write()
-        size = (directory / name).stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + bytes_left, most))
-        write()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, most))
-        write()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-        write()
-    return said, {outcome.value: records for (_, outcome), records in ledger.totals().items()}, failures
+    with logged_lines() as logged:
+        for name, write in (("logs.jsonl", write_logs), ("metrics.jsonl", write_metrics)):
+            write()
+            size = (directory / name).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + bytes_left, most))
+            write()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, most))
+            write()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            write()
+    return logged, {outcome.value: records for outcome, records in booked.items()}, failures
 
 
 @pytest.mark.parametrize("bytes_left", [0, 700])
-def test_what_no_file_can_hold_is_rejected_as_a_whole_and_said_once(bytes_left: int, tmp_path: Path) -> None:
+def test_what_no_file_can_hold_is_rejected_as_a_whole_and_logged_once(bytes_left: int, tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        said, booked, failures = process.submit(_where_no_file_can_grow, tmp_path, bytes_left).result()
-    assert said == [
+        logged, booked, failures = process.submit(_where_no_file_can_grow, tmp_path, bytes_left).result()
+    assert logged == [
         f"cannot write logs to {tmp_path}: File too large; what is lost is counted in tcplife.export.records",
         f"can write logs to {tmp_path} again",
     ]
@@ -161,46 +166,45 @@ def test_deltas_that_could_not_be_written_are_said_to_be_lost(tmp_path: Path, mo
         assert files.write_metrics(_metrics(sessions(3), preference=preference).collect()) == told
 
 
-def test_older_files_are_kept_of_each_kind(tmp_path: Path) -> None:
-    said: list[str] = []
-    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), Ledger(), said.append, FileLimits(most_bytes=1, kept=2))
+def test_older_files_are_kept_of_each_kind(tmp_path: Path, logged: list[str]) -> None:
+    files = OtlpFiles(str(tmp_path), FileLimits(most_bytes=1, kept=2))
     for count in range(1, 6):
-        files.write_logs(sessions(count), Stop())
+        _write_logs(files, sessions(count))
         files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert sorted(path.name for path in tmp_path.glob(f"{name}*")) == [name, f"{name}.1", f"{name}.2"]
-    assert len(said) == 2
+    assert len(logged) == 2
     lines = [tmp_path / name for name in ("logs.jsonl.2", "logs.jsonl.1", "logs.jsonl")]
     assert [len(read_otlp_json_lines(path).logs) for path in lines] == [3, 4, 5]
 
 
-def test_a_stop_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written is not booked, so that the worker finds it unsent."""
-    said: list[str] = []
-    ledger, stop = Ledger(), Stop(0.2)
-    files = OtlpFiles(str(tmp_path), LogEncoder(RESOURCE), ledger, said.append)
-    tried = threading.Event()
+def test_the_deadline_ends_the_wait_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    deadline, tried = Deadline(0.2), threading.Event()
+    exporter = FileLogExporter(OtlpFiles(str(tmp_path)), LogEncoder(RESOURCE))
+    sink = RetryingSink(exporter, f"write logs to {tmp_path}", deadline, BACKOFF)
+    booked: list[Mapping[Outcome, int]] = []
 
     def fail(_descriptor: int, _line: bytes) -> int:
         tried.set()
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
     monkeypatch.setattr(os, "write", fail)
-    writing = threading.Thread(target=files.write_logs, args=[sessions(3), stop], daemon=True)
+    writing = threading.Thread(target=lambda: booked.append(sink.export(sessions(3))), daemon=True)
     writing.start()
     tried.wait()
-    stop.ask()
+    deadline.set()
     writing.join()
-    then = "trying again; sessions that find no room to wait are counted as dropped"
-    assert said == [f"cannot write logs to {tmp_path}: Disk quota exceeded; {then}"]
-    assert ledger.totals() == {}
+    assert logged == [f"cannot write logs to {tmp_path}: Disk quota exceeded; retrying"]
+    assert booked == [{Outcome.UNSENT: 3}]
 
 
 @pytest.mark.parametrize("before", [b"", b'{"resourceLogs":[]}\n', b'{"resourceLogs":[{"broken off'])
 def test_a_line_that_was_broken_off_spoils_no_other(tmp_path: Path, before: bytes) -> None:
     logs = tmp_path / "logs.jsonl"
     logs.write_bytes(before)
-    _files(tmp_path).write_logs(sessions(2), Stop())
+    _write_logs(_files(tmp_path), sessions(2))
     *earlier, last = logs.read_bytes().splitlines()
     assert earlier == before.splitlines()
     (tmp_path / "last.jsonl").write_bytes(last + b"\n")

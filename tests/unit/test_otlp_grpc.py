@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from otel_tcplife.export.reply import Accepted, Refused, Retry
+from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success
 from tests.support.otlp_receiver import (
     IMPATIENCE,
     PATIENCE,
@@ -54,7 +54,7 @@ def _retry_in(seconds: int, nanos: int = 0) -> AnyMessage:
 def test_request(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
     transport = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc", HEADERS="Authorization=Bearer%20x")
     bodies = [b"one", b"two", b""]
-    assert [transport.send(body, PATIENCE) for body in bodies] == [Accepted()] * 3
+    assert [transport.send(body, PATIENCE) for body in bodies] == [Success()] * 3
     assert [request.body for request in grpc_receiver.requests] == bodies
     for request in grpc_receiver.requests:
         assert request.headers["authorization"] == "Bearer x"
@@ -66,47 +66,50 @@ def test_large_request(compression: str, serve_grpc: Callable[..., GrpcReceiver]
     receiver = serve_grpc(max_receive_message_length=-1)
     body = b"session" * 3_000_000
     transport = connect(f"http://{receiver.address}", PROTOCOL="grpc", COMPRESSION=compression)
-    assert transport.send(body, PATIENCE) == Accepted()
+    assert transport.send(body, PATIENCE) == Success()
     assert receiver.requests[0].body == body
 
 
 def test_compression(serve_grpc: Callable[..., GrpcReceiver], connect: Connect) -> None:
     only_plain = serve_grpc(compression_enabled_algorithms_bitset=1)
     endpoint, body = f"http://{only_plain.address}", bytes(10_000)
-    assert connect(endpoint, PROTOCOL="grpc").send(body, PATIENCE) == Accepted()
+    assert connect(endpoint, PROTOCOL="grpc").send(body, PATIENCE) == Success()
     refused = connect(endpoint, PROTOCOL="grpc", COMPRESSION="gzip").send(body, PATIENCE)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Permanent)
     assert "gzip" in refused.reason
 
 
 def test_partial_success(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
     grpc_receiver.answer = lambda _: partial_success(3, "too\nold")
     reply = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
-    assert reply == Accepted(3, "too old")
+    assert reply == Success(3, "too old")
 
 
 @pytest.mark.parametrize(
     ("answer", "reply"),
     [
-        (_failure(grpc.StatusCode.UNAVAILABLE, "too\nbusy"), Retry("UNAVAILABLE from PEER: too busy")),
-        (_failure(grpc.StatusCode.UNAVAILABLE, "", _retry_in(2, 500_000_000)), Retry("UNAVAILABLE from PEER", 2.5)),
-        (_failure(grpc.StatusCode.UNAVAILABLE, "", _any(BadRequest())), Retry("UNAVAILABLE from PEER")),
+        (_failure(grpc.StatusCode.UNAVAILABLE, "too\nbusy"), Retryable("UNAVAILABLE from PEER: too busy")),
+        (_failure(grpc.StatusCode.UNAVAILABLE, "", _retry_in(2, 500_000_000)), Retryable("UNAVAILABLE from PEER", 2.5)),
+        (_failure(grpc.StatusCode.UNAVAILABLE, "", _any(BadRequest())), Retryable("UNAVAILABLE from PEER")),
         (
             _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", _any(BadRequest()), _retry_in(30)),
-            Retry("RESOURCE_EXHAUSTED from PEER: full", 30.0),
+            Retryable("RESOURCE_EXHAUSTED from PEER: full", 30.0),
         ),
         (
             _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", _retry_in(0)),
-            Retry("RESOURCE_EXHAUSTED from PEER: full"),
+            Retryable("RESOURCE_EXHAUSTED from PEER: full"),
         ),
-        (_failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large"), Refused("RESOURCE_EXHAUSTED from PEER: too large")),
-        (_failure(grpc.StatusCode.UNAUTHENTICATED, "who?"), Refused("UNAUTHENTICATED from PEER: who?")),
-        (_failure(grpc.StatusCode.INVALID_ARGUMENT, "", _retry_in(1)), Refused("INVALID_ARGUMENT from PEER")),
+        (
+            _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large"),
+            Permanent("RESOURCE_EXHAUSTED from PEER: too large"),
+        ),
+        (_failure(grpc.StatusCode.UNAUTHENTICATED, "who?"), Permanent("UNAUTHENTICATED from PEER: who?")),
+        (_failure(grpc.StatusCode.INVALID_ARGUMENT, "", _retry_in(1)), Permanent("INVALID_ARGUMENT from PEER")),
     ],
 )
 def test_answers(
     answer: Callable[[grpc.ServicerContext], bytes],
-    reply: Retry | Refused,
+    reply: Retryable | Permanent,
     grpc_receiver: GrpcReceiver,
     connect: Connect,
 ) -> None:
@@ -121,7 +124,7 @@ def test_retryable_codes(code: grpc.StatusCode, grpc_receiver: GrpcReceiver, con
     grpc_receiver.answer = _failure(code, "")
     reply = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
     retryable = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
-    assert isinstance(reply, Retry if code.name in retryable else Refused)
+    assert isinstance(reply, Retryable if code.name in retryable else Permanent)
 
 
 def test_unreadable_details(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
@@ -131,18 +134,18 @@ def test_unreadable_details(grpc_receiver: GrpcReceiver, connect: Connect) -> No
 
     grpc_receiver.answer = answer
     reply = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
-    assert reply == Refused(f"RESOURCE_EXHAUSTED from {grpc_receiver.address}: full")
+    assert reply == Permanent(f"RESOURCE_EXHAUSTED from {grpc_receiver.address}: full")
 
 
 def test_unreadable_answer(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
     grpc_receiver.answer = lambda _: b"no message"
-    assert connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE) == Accepted()
+    assert connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE) == Success()
 
 
 def test_refused_connection_and_back_off(refusing: str, connect: Connect) -> None:
     transport = connect(f"http://{refusing}", PROTOCOL="grpc")
     replies = [transport.send(b"one", PATIENCE) for _ in range(3)]
-    assert replies == [Retry(f"connection refused by {refusing}")] * 3
+    assert replies == [Retryable(f"connection refused by {refusing}")] * 3
 
 
 def test_no_answer(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
@@ -155,17 +158,17 @@ def test_no_answer(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
     grpc_receiver.answer = answer
     reply = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", IMPATIENCE)
     release.set()
-    assert reply == Retry(f"no answer from {grpc_receiver.address} within 0.3 s")
+    assert reply == Retryable(f"no answer from {grpc_receiver.address} within 0.3 s")
 
 
 def test_never_read(silent: str, connect: Connect) -> None:
     reply = connect(f"http://{silent}", PROTOCOL="grpc").send(b"one", IMPATIENCE)
-    assert reply == Retry(f"no answer from {silent} within 0.3 s")
+    assert reply == Retryable(f"no answer from {silent} within 0.3 s")
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])
 def test_no_time_left(timeout: float, silent: str, connect: Connect) -> None:
-    assert isinstance(connect(f"http://{silent}", PROTOCOL="grpc").send(bytes(20_000_000), timeout), Retry)
+    assert isinstance(connect(f"http://{silent}", PROTOCOL="grpc").send(bytes(20_000_000), timeout), Retryable)
 
 
 def test_close_ends_sending(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
@@ -182,14 +185,14 @@ def test_close_ends_sending(grpc_receiver: GrpcReceiver, connect: Connect) -> No
         sending = executor.submit(transport.send, b"one", PATIENCE)
         asked.wait()
         transport.close()
-        assert isinstance(sending.result(), Retry)
+        assert isinstance(sending.result(), Retryable)
     release.set()
-    assert isinstance(transport.send(b"one", PATIENCE), Refused)
+    assert isinstance(transport.send(b"one", PATIENCE), Permanent)
 
 
 def test_with_an_http_receiver(http_receiver: HttpReceiver, connect: Connect) -> None:
     reply = connect(f"http://{http_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
-    assert isinstance(reply, Retry)
+    assert isinstance(reply, Retryable)
     assert reply.reason.startswith(f"UNAVAILABLE from {http_receiver.address}: ")
 
 
@@ -197,14 +200,14 @@ def test_tls(serve_grpc: Callable[..., GrpcReceiver], tls: Tls, connect: Connect
     receiver = serve_grpc(grpc_credentials(tls))
     for endpoint in (f"https://{receiver.address}", receiver.address):
         transport = connect(endpoint, PROTOCOL="grpc", CERTIFICATE=str(tls.ca))
-        assert transport.send(b"one", PATIENCE) == Accepted()
+        assert transport.send(b"one", PATIENCE) == Success()
 
 
 def test_untrusted(serve_grpc: Callable[..., GrpcReceiver], tls: Tls, other_tls: Tls, connect: Connect) -> None:
     receiver = serve_grpc(grpc_credentials(tls))
     for options in ({}, {"CERTIFICATE": str(other_tls.ca)}):
         reply = connect(f"https://{receiver.address}", PROTOCOL="grpc", **options).send(b"one", PATIENCE)
-        assert isinstance(reply, Retry)
+        assert isinstance(reply, Retryable)
         assert reply.reason.startswith(f"the certificate of {receiver.address} is not trusted: ")
 
 
@@ -212,5 +215,5 @@ def test_mutual_tls(serve_grpc: Callable[..., GrpcReceiver], tls: Tls, connect: 
     receiver = serve_grpc(grpc_credentials(tls, ask_client=True))
     options = {"PROTOCOL": "grpc", "CERTIFICATE": str(tls.ca)}
     client = {"CLIENT_CERTIFICATE": str(tls.client_cert), "CLIENT_KEY": str(tls.client_key)}
-    assert connect(f"https://{receiver.address}", **options, **client).send(b"one", PATIENCE) == Accepted()
-    assert isinstance(connect(f"https://{receiver.address}", **options).send(b"one", PATIENCE), Retry)
+    assert connect(f"https://{receiver.address}", **options, **client).send(b"one", PATIENCE) == Success()
+    assert isinstance(connect(f"https://{receiver.address}", **options).send(b"one", PATIENCE), Retryable)

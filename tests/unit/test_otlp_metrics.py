@@ -10,8 +10,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from otel_tcplife.export.otlp_config import OtlpConfig
-from otel_tcplife.export.otlp_metrics import otlp_metric_exporter
+from otel_tcplife.export.otlp.config import OtlpConfig
+from otel_tcplife.export.otlp.metrics import otlp_metric_exporter
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, configured, grpc_credentials
 from tests.support.tls import Tls
 

@@ -12,9 +12,7 @@ import pytest
 
 from otel_tcplife.cli import main
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.otlp_file import OtlpFiles
-from otel_tcplife.ledger import Ledger
+from otel_tcplife.export.otlp.files import OtlpFiles
 from tests.unit.test_cli_errors import RECORDING
 
 _STRANGER = 12345
@@ -25,7 +23,7 @@ _ANOTHER = "give --otlp-file a directory of yours"
 
 
 def _files(directory: Path | str) -> OtlpFiles:
-    return OtlpFiles(str(directory), LogEncoder({}), Ledger(), pytest.fail)
+    return OtlpFiles(str(directory))
 
 
 @pytest.fixture

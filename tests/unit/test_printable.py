@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.conventions import METRIC_ATTRIBUTES, Facts
-from otel_tcplife.export.log_encoder import LogEncoder
-from otel_tcplife.export.providers import log_records
+from otel_tcplife.conventions import METRIC_ATTRIBUTES, SessionColumns
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.printable import one_line, printable
 from otel_tcplife.session import Event, SessionBatch, empty
 
@@ -75,7 +75,7 @@ def test_names_of_processes_are_the_same_everywhere(name: bytes, text: str) -> N
     assert emitted.attributes is not None
     assert emitted.attributes["tcplife.comm"] == text
 
-    facts = Facts(_named(name))
-    assert {attribute.name: attribute.values(facts)[0] for attribute in METRIC_ATTRIBUTES}[
+    columns = SessionColumns(_named(name))
+    assert {attribute.name: attribute.values(columns)[0] for attribute in METRIC_ATTRIBUTES}[
         "process.executable.name"
     ] == text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.log_encoder import LogEncoder
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import check_resource_variables, host_resource
 from tests.unit.made_up_packages import make_package
 

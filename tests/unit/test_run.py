@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
-from otel_tcplife.agent import Consumers, Guarded, run
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.ledger import Ledger, Outcome
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.ledger import Ledger, Outcome
+from otel_tcplife.pipeline.limits import COMMAND
+from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.sink import InlineSink, Sinks
+from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import SessionBatch, empty
-from otel_tcplife.worker import Stop, Worker
 
 
 class _Source:
@@ -37,34 +43,56 @@ class _Source:
             raise self._error_in_drain
         return empty(1)
 
-    def outcomes(self) -> dict[str, int]:
-        return {}
-
-    def seen(self) -> int:
-        return 0
-
-    reports = missed = active = seen
+    def stats(self) -> Stats:
+        return Stats({}, seen=0)
 
     def close(self) -> None: ...
 
 
+class _Counting:
+    """A sink that counts."""
+
+    name = "test"
+    max_export_batch_size = 4
+
+    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        return {Outcome.EXPORTED: len(batch)}
+
+    def shutdown(self, deadline: Deadline) -> None: ...
+
+
+class _Adding:
+    """An inline sink that adds up, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.added = 0
+        self._error = error
+
+    def add(self, batch: SessionBatch) -> None:
+        if self._error:
+            raise self._error
+        self.added += len(batch)
+
+    def shutdown(self, deadline: Deadline) -> None:
+        if self._error:
+            raise self._error
+
+
 class _Run:
-    """A source, with a consumer that counts."""
+    """A source, with a sink that counts."""
 
-    def __init__(self, source: _Source) -> None:
-        self.source, self.ledger, self.stop = source, Ledger(), Stop()
-        worker = Worker("test", self._count, self.ledger, self.stop, pytest.fail, most=4, linger=0)
-        self.consumers = Consumers(workers=[worker])
-
-    def _count(self, batch: SessionBatch) -> None:
-        self.ledger.count("test", Outcome.EXPORTED, len(batch))
+    def __init__(self, source: _Source, *inline: InlineSink) -> None:
+        self._ledger = Ledger()
+        sinks = Sinks(queued=[_Counting()], inline=[*inline])
+        limits = replace(COMMAND, schedule_delay=0)
+        self.pipeline = Pipeline(source, sinks, self._ledger, Deadline(3.5), limits)
 
     def run(self) -> None:
-        run(self.source, self.consumers, self.stop, self.ledger, pytest.fail)
+        self.pipeline.run()
 
     @property
     def exported(self) -> int:
-        [((_, outcome), count)] = self.ledger.totals().items()
+        [((_, outcome), count)] = self._ledger.totals().items()
         assert outcome is Outcome.EXPORTED
         return count
 
@@ -96,16 +124,9 @@ def test_what_was_read_before_the_source_failed_is_delivered(
     assert one.exported == exported
 
 
-def test_what_counts_in_the_metrics_ends_nothing_when_it_fails() -> None:
-    one, said, got = _Run(_Source(None)), list[str](), list[int]()
-
-    def fails(_batch: SessionBatch) -> None:
-        raise ZeroDivisionError("made up")
-
-    one.consumers.inline += [
-        Guarded(fails, said.append, "count sessions"),
-        Guarded(lambda batch: got.append(len(batch)), pytest.fail, "count sessions"),
-    ]
+def test_what_counts_in_the_metrics_ends_nothing_when_it_fails(logged: list[str]) -> None:
+    adding = _Adding()
+    one = _Run(_Source(None), _Adding(ZeroDivisionError("made up")), adding)
     one.run()
-    assert one.exported == sum(got) == 11
-    assert said == ["cannot count sessions: ZeroDivisionError: made up; 5 sessions are not"]
+    assert one.exported == adding.added == 11
+    assert logged == ["cannot count sessions in the metrics: ZeroDivisionError: made up; 5 sessions are not"]

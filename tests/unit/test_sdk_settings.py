@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.sdk_settings import (
+from otel_tcplife.export.sdk.settings import (
     BatchLimits,
     batch_limits,
     check_exemplar_filter,

@@ -1,0 +1,59 @@
+"""The pipeline within an application: it feeds the application's providers, from a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+
+# np.unique() would import it in our thread: what one thread imports while another forks, a child never can
+import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
+from otel_tcplife.export.sdk.emit import ProviderLogs, ProviderMetrics, Providers
+from otel_tcplife.log import logger
+from otel_tcplife.options import Options
+from otel_tcplife.pipeline.counters import counters
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.limits import APPLICATION
+from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.sink import Sinks
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.loader import AttachedProgram
+
+
+class EmbeddedPipeline:
+    """Sessions on their way from the kernel to the providers of this process, from its making until stop()."""
+
+    def __init__(
+        self, attached: AttachedProgram, options: Options, logs: ProviderLogs, metrics: ProviderMetrics
+    ) -> None:
+        """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
+        wants_owner = options.filters.pid is not None
+        self._source = LiveSource(attached, options.scope, options.interim, wants_owner=wants_owner)
+        self._deadline = Deadline(APPLICATION.shutdown_within)
+        self._metrics = metrics
+        ledger = Ledger()
+        metrics.observe(counters(self._source.stats, ledger))
+        sinks = Sinks(queued=[Providers(logs, metrics)])
+        self._pipeline = Pipeline(self._source, sinks, ledger, self._deadline, APPLICATION)
+        self._reader = threading.Thread(target=self._run, name="tcplife-reader", daemon=True)
+        self._reader.start()
+
+    def stop(self) -> list[str]:
+        """Hand over what there is, within the limits of an application; return the balance, a line for each part."""
+        self._deadline.set()
+        self._reader.join(self._deadline.remaining)
+        self._metrics.end()
+        balance = self._pipeline.balance()
+        self._source.close()
+        return balance
+
+    def abandon(self) -> None:
+        """In a fork of the process that traces, which has none of its threads: leave all to that one."""
+        self._metrics.forget()
+        self._source.abandon()
+
+    def _run(self) -> None:
+        try:
+            self._pipeline.run()
+        except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
+            logger.warning("tracing has ended: %s: %s", type(error).__name__, error)

@@ -1,0 +1,134 @@
+"""SessionBatch to OTLP log records, straight from the columns (opentelemetry/proto/logs/v1/logs.proto)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from otel_tcplife import conventions
+from otel_tcplife.columns import DictionaryColumn
+from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute, SessionColumns
+from otel_tcplife.export.otlp import protobuf as wire
+from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.version import __version__
+
+# Field numbers of LogRecord, ScopeLogs, ResourceLogs and ExportLogsServiceRequest
+_TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _OBSERVED_TIME, _EVENT_NAME = 1, 2, 3, 5, 6, 11, 12
+_RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
+_SCOPE_LOGS = _LOG_RECORDS = 2
+# Field numbers of KeyValue and AnyValue
+_KEY, _VALUE = 1, 2
+_STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
+
+
+# DictionaryColumn that follow one another are looked up together
+_STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "string")
+
+
+class LogEncoder:
+    """Encodes ExportLogsServiceRequests that all have the same resource."""
+
+    def __init__(self, resource: Mapping[str, object]) -> None:
+        """Take the resource's attributes: strings, numbers, booleans and sequences of them."""
+        attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
+        scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
+        self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString())
+        self._scope = wire.delimited(_SCOPE, scope.SerializeToString())
+
+    def encode(self, batch: SessionBatch) -> bytes:
+        """One request with a log record for each session of the batch."""
+        records = [block.data for block in _records(batch)]
+        length = sum(map(len, records))
+        scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
+        resource_logs = self._resource + scope_logs
+        return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records])
+
+
+def _records(batch: SessionBatch) -> Iterable[wire.Matrix]:
+    """The log_records field of a ScopeLogs message, one for each session."""
+    columns = SessionColumns(batch)
+    parts = [
+        wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
+        wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
+        *_body(columns),
+        wire.Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
+        _texts(conventions.event_name(columns), _EVENT_NAME),
+        *(_attribute(attribute, columns) for attribute in _STRINGS_FIRST),
+    ]
+    return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch)), len(batch))
+
+
+def _severity(number: int, text: str) -> bytes:
+    return wire.tag(_SEVERITY_NUMBER, VARINT) + wire.varint(number) + wire.delimited(_SEVERITY_TEXT, text.encode())
+
+
+def _body(columns: SessionColumns) -> list[Piece]:
+    parts = map(wire.text, conventions.body(columns))
+    any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), parts, len(columns))
+    return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value, len(columns))
+
+
+def _texts(column: DictionaryColumn, number: int) -> Choice:
+    return Choice(column.codes, [wire.delimited(number, text) for text in column.encoded])
+
+
+def _attribute(attribute: Attribute, columns: SessionColumns) -> Part:
+    """A KeyValue in the attributes field."""
+    column = attribute.column(columns)
+    if isinstance(column, DictionaryColumn):
+        before = {length: _before_text(attribute.name, length) for length in set(map(len, column.encoded))}
+        return Choice(column.codes, [before[len(text)] + text for text in column.encoded])
+    if attribute.kind == "double":
+        number = wire.fixed64(column.values, _before_number(attribute.name, 8) + wire.tag(_DOUBLE, FIXED64))
+    else:
+        number = _varints(attribute, column.values)
+    return number.where(column.present)
+
+
+def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
+    before = _before_number(attribute.name, 0)
+    number = wire.varints(values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
+
+    def write(matrix: wire.Matrix, rows: slice) -> None:
+        number.write(matrix, rows)
+        # Of the KeyValue, and of its value: each is below 128, one byte
+        lengths = np.int32(number.width) if number.lengths is None else number.lengths[rows]
+        matrix[:, 1] = lengths - 2
+        matrix[:, len(before) - 1] = lengths - len(before)
+
+    return replace(number, write=write)
+
+
+def _before_number(name: str, length: int) -> bytes:
+    """What stands before the tag of a number of this length in a KeyValue of the attributes field."""
+    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 1 + length)
+    return wire.before(_ATTRIBUTES, len(value) + 1 + length) + value
+
+
+@lru_cache(maxsize=4096)
+def _before_text(name: str, length: int) -> bytes:
+    """What stands before a text of this length in a KeyValue of the attributes field."""
+    any_value = wire.before(_STRING, length)
+    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, len(any_value) + length) + any_value
+    return wire.before(_ATTRIBUTES, len(value) + length) + value
+
+
+def _any_value(value: object) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    if isinstance(value, (list, tuple)):
+        items = cast("Iterable[object]", value)
+        return AnyValue(array_value=ArrayValue(values=[_any_value(item) for item in items]))
+    return AnyValue(string_value=str(value))

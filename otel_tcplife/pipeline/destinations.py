@@ -1,0 +1,168 @@
+"""From the environment to sinks, in one step: all that can be wrong is found out before tracing begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife.conventions import CounterMetric
+from otel_tcplife.export.metrics.aggregator import Aggregator
+from otel_tcplife.export.metrics.preference import metric_preference
+from otel_tcplife.export.metrics.reader import Export, PeriodicReader, export_interval, through_exporter
+from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
+from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.otlp.logs import OtlpLogExporter
+from otel_tcplife.export.otlp.metrics import otlp_metric_exporter
+from otel_tcplife.export.otlp.transport import open_transport
+from otel_tcplife.export.resource import host_resource
+from otel_tcplife.pipeline.chosen_exporters import NONE, OTLP, ChosenExporters, chosen_exporters
+from otel_tcplife.pipeline.counters import Totals
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.retry import RetryingSink
+from otel_tcplife.pipeline.sink import Sinks
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What sinks are opened with."""
+
+    counters: Mapping[CounterMetric, Totals]
+    """The counters that are exported beside the histograms."""
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Somewhere that telemetry goes."""
+
+    description: str
+    """For the user, without secrets."""
+    open: Callable[[Opening, Sinks], None]
+    """Add its sinks. Raise BadUsage where that cannot be."""
+    receiver: tuple[Signal, OtlpConfig] | None = None
+    """Where an OTLP receiver can be asked whether it takes the signal."""
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Everywhere that telemetry goes."""
+
+    all: tuple[Destination, ...]
+    is_disabled: bool
+    """Whether nothing goes anywhere because the user has said so for all SDKs."""
+
+    @property
+    def description(self) -> str:
+        """Where the telemetry goes, for the user."""
+        nothing = "no telemetry is exported" + (", as OTEL_SDK_DISABLED is true" if self.is_disabled else "")
+        return ", ".join(each.description for each in self.all) or nothing
+
+    @property
+    def receivers(self) -> dict[Signal, OtlpConfig]:
+        """The OTLP receivers, by signal."""
+        return dict(each.receiver for each in self.all if each.receiver)
+
+    def open(self, opening: Opening) -> Sinks:
+        """Open all sinks. Raise BadUsage where one cannot be opened, such as a file in a directory of another user."""
+        sinks = Sinks()
+        for destination in self.all:
+            destination.open(opening, sinks)
+        return sinks
+
+
+def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
+    """What the environment and --otlp-file say. Raise BadUsage where something cannot be what was meant."""
+    chosen = chosen_exporters(otlp_file, environ)
+    resource = host_resource()
+    metrics = _Metrics(resource)
+    encoder = LogEncoder(resource.attributes)
+    found = [*_otlp(chosen, encoder, metrics), *_installed(chosen, resource)]
+    if chosen.agent:
+        found.append(Destination("logs and metrics to the OpenTelemetry agent of this process", _open_agent))
+    if chosen.directory:
+        found.append(_files(chosen, chosen.directory, encoder, metrics))
+    return Destinations(tuple(found), chosen.is_disabled)
+
+
+class _Metrics:
+    """How metrics are made for whichever destination takes them from us."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._preference = metric_preference()
+        self._interval = export_interval()
+
+    def reader(self, opening: Opening, export: Export, target: str, give_up: Callable[[], None]) -> PeriodicReader:
+        aggregator = Aggregator(self._resource, self._preference, opening.counters)
+        return PeriodicReader(aggregator, export, self._interval, target=target, give_up=give_up)
+
+
+def _otlp(chosen: ChosenExporters, encoder: LogEncoder, metrics: _Metrics) -> Iterator[Destination]:
+    if OTLP in chosen.logs:
+        config = otlp_config("logs")
+
+        def open_logs(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
+            exporter = OtlpLogExporter(encoder, open_transport(config), config, opening.deadline)
+            sinks.queued.append(RetryingSink(exporter, f"export logs to {config.shown}", opening.deadline))
+
+        yield Destination(f"logs to {config.shown}", open_logs, ("logs", config))
+    if OTLP in chosen.metrics:
+        config = otlp_config("metrics")
+
+        def open_metrics(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
+            exporter = otlp_metric_exporter(config)
+            export = through_exporter(exporter, config.hide)
+            sinks.inline.append(metrics.reader(opening, export, config.shown, lambda: exporter.shutdown()))
+
+        yield Destination(f"metrics to {config.shown}", open_metrics, ("metrics", config))
+
+
+def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destination]:
+    """Imported where it is needed only, as are all ways out that few use."""
+    names = [name for name in (*chosen.logs, *chosen.metrics) if name not in (OTLP, NONE)]
+    if not names:
+        return
+    from otel_tcplife.export.sdk.exporters import InstalledLogExporter, InstalledMetricExporter
+
+    for name in chosen.logs:
+        if name not in (OTLP, NONE):
+            logs = InstalledLogExporter(name, resource)
+            yield Destination(f"logs to the exporter {name}", lambda _, sinks, logs=logs: sinks.queued.append(logs))
+    for name in chosen.metrics:
+        if name not in (OTLP, NONE):
+            metrics = InstalledMetricExporter(name, resource)
+            yield Destination(
+                f"metrics to the exporter {name}",
+                lambda opening, sinks, metrics=metrics: sinks.inline.append(metrics.observing(opening.counters)),
+            )
+
+
+def _open_agent(opening: Opening, sinks: Sinks) -> None:
+    from otel_tcplife.export.sdk.emit import provider_logs, provider_metrics
+
+    metrics = provider_metrics(None)
+    metrics.observe(opening.counters)
+    sinks.inline.append(metrics)
+    sinks.queued.append(provider_logs(None))
+
+
+def _files(chosen: ChosenExporters, directory: str, encoder: LogEncoder, metrics: _Metrics) -> Destination:
+    from otel_tcplife.export.otlp.files import BACKOFF, FileLogExporter, OtlpFiles
+    from otel_tcplife.export.otlp.line_file import file_limits
+
+    limits = file_limits()
+
+    def open_files(opening: Opening, sinks: Sinks) -> None:
+        files = OtlpFiles(directory, limits)
+        sinks.reopen.append(files.reopen)
+        if chosen.agent or chosen.logs != (NONE,):
+            exporter = FileLogExporter(files, encoder)
+            what = f"write logs to {directory}"
+            sinks.queued.append(RetryingSink(exporter, what, opening.deadline, BACKOFF))
+        if chosen.agent or chosen.metrics != (NONE,):
+            sinks.inline.append(metrics.reader(opening, files.write_metrics, directory, lambda: None))
+
+    return Destination(f"OTLP JSON Lines to {directory}", open_files)

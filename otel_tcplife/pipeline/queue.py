@@ -1,0 +1,127 @@
+"""The queue before a sink, with a thread that feeds it, so that no sink holds up the ring; it alone books records."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.failure_log import FailureLog
+from otel_tcplife.pipeline.ledger import Ledger, Outcome
+from otel_tcplife.pipeline.limits import Limits
+from otel_tcplife.pipeline.sink import Sink
+from otel_tcplife.session import SessionBatch, concatenated
+
+
+class SinkQueue:
+    """Feeds a sink batches of the size that it takes, `schedule_delay` after the first of a batch at the latest.
+
+    Sessions that find the queue full are dropped. Where the sink raises an exception, its batch is rejected, and the
+    next one is fed: a thread that ended here would have all others wait for it, or lose all that is to come. What the
+    sink has not accounted for when the deadline is over is unsent.
+    """
+
+    def __init__(self, sink: Sink, ledger: Ledger | None, deadline: Deadline, limits: Limits) -> None:
+        """Without a ledger, nothing is booked."""
+        self.sink = sink
+        self._ledger = ledger
+        self._deadline = deadline
+        self._limits = limits
+        self._failures = FailureLog(f"handle sessions for {sink.name}")
+        self._batches: deque[SessionBatch] = deque()
+        self._waiting = 0
+        self._exporting = 0
+        """Sessions that the sink has now."""
+        self._has_ended = False
+        """Whether what waits, or is exported, has been booked as unsent."""
+        self._all_put = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"tcplife-{sink.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, batch: SessionBatch) -> None:
+        """Queue a batch, or as much of it as there is room for. Does not wait."""
+        with self._changed:
+            room = max(self._limits.max_queue_size - self._waiting, 0)
+            taken = batch[:room]
+            if len(taken):
+                self._batches.append(taken)
+                self._waiting += len(taken)
+                self._changed.notify()
+        self._book({Outcome.DROPPED: len(batch) - len(taken)})
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the queue is free."""
+        return self._waiting <= self._limits.max_queue_size // 2
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that came has been exported."""
+        return not self._waiting and not self._exporting
+
+    def shutdown(self) -> None:
+        """After the deadline was set: return when all is exported, or when it is over; what is left is then unsent."""
+        with self._changed:
+            self._all_put = True  # a deadline that was set is too early to end at: what is drained comes after it
+            self._changed.notify()
+        self._thread.join(self._deadline.remaining)
+        with self._changed:
+            self._has_ended = True
+            self._book({Outcome.UNSENT: self._waiting + self._exporting})
+
+    def shutdown_sink(self) -> None:
+        """Shut the sink down, unless it hangs."""
+        if self._thread.is_alive():
+            return
+        try:
+            self.sink.shutdown(self._deadline)
+        except Exception as error:  # noqa: BLE001
+            self._failures.failed(f"{type(error).__name__}: {error}", "it was shut down")
+
+    def _run(self) -> None:
+        while len(batch := self._next()):
+            outcomes = self._export(batch)
+            with self._changed:
+                if not self._has_ended:  # too late: it was booked as unsent
+                    self._book(outcomes)
+                    self._exporting = 0
+
+    def _export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        try:
+            outcomes = self.sink.export(batch)
+            if sum(outcomes.values()) != len(batch):
+                raise RuntimeError(f"{len(batch)} sessions became {dict(outcomes)}")
+            self._failures.recovered()
+            return outcomes
+        except Exception as error:  # noqa: BLE001
+            self._failures.failed(f"{type(error).__name__}: {error}", f"{len(batch)} rejected")
+            return {Outcome.REJECTED: len(batch)}
+
+    def _book(self, outcomes: Mapping[Outcome, int]) -> None:
+        if self._ledger:
+            for outcome, records in outcomes.items():
+                self._ledger.count(self.sink.name, outcome, records)
+
+    def _next(self) -> SessionBatch:
+        """The next batch, empty when there will be none."""
+        size = self.sink.max_export_batch_size
+        with self._changed:
+            while not self._batches and not self._all_put:
+                self._changed.wait()
+            until = time.monotonic() + self._limits.schedule_delay
+            while self._waiting < size and not self._deadline.is_set and (left := until - time.monotonic()) > 0:
+                self._changed.wait(min(left, 0.5))
+            taken: list[SessionBatch] = []
+            room = size
+            while room and self._batches:
+                batch = self._batches.popleft()
+                if len(batch) > room:
+                    self._batches.appendleft(batch[room:])
+                taken.append(batch[:room])
+                room -= len(taken[-1])
+            self._exporting = size - room
+            self._waiting -= self._exporting
+        return concatenated(taken)

@@ -1,0 +1,120 @@
+"""One pipeline, of the command and of an application: a source, its sinks, and the balance of what became of all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from otel_tcplife.errors import BadUsage
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.failure_log import FailureLog
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.limits import Limits
+from otel_tcplife.pipeline.losses import LossWatch
+from otel_tcplife.pipeline.queue import SinkQueue
+from otel_tcplife.pipeline.sink import InlineSink, Sinks
+from otel_tcplife.pipeline.source import Source
+from otel_tcplife.session import SessionBatch
+
+
+class Pipeline:
+    """Sessions on their way from a source to the sinks."""
+
+    def __init__(self, source: Source, sinks: Sinks, ledger: Ledger, deadline: Deadline, limits: Limits) -> None:
+        """Start the threads of the queues. The source stays the caller's, to be closed after run()."""
+        self._source = source
+        self._ledger = ledger
+        self._deadline = deadline
+        self._queues = [SinkQueue(sink, ledger, deadline, limits) for sink in sinks.queued]
+        if sinks.table:
+            self._queues.append(SinkQueue(sinks.table, None, deadline, replace(limits, schedule_delay=0)))
+        self._inline = [_Guarded(sink) for sink in sinks.inline]
+
+    def run(self) -> None:
+        """Feed the sinks until the source has ended or the deadline is set, then drain all.
+
+        What the source raises ends it, but all that was read is delivered before it goes on from here.
+        """
+        try:
+            self._read()
+        except BadUsage:  # of a recording, which has nothing to drain
+            self._shutdown()
+            raise
+        except BaseException:
+            with suppress(Exception):  # the first error tells more than what follows from it
+                self._drain()
+            raise
+        self._drain()
+
+    def balance(self) -> list[str]:
+        """What became of all sessions, in a line each: first in the kernel, then in each sink."""
+        stats = self._source.stats()
+        kernel = [f"{count} {outcome}" for outcome, count in stats.outcomes.items() if count]
+        kernel += [f"and {stats.reports} interim reports"] if stats.reports else []
+        kernel += [f"and {stats.missed} state changes missed, and inferred"] if stats.missed else []
+        kernel += [f"and {stats.untraced} processes not traced, for want of room"] if stats.untraced else []
+        by_sink: dict[str, list[str]] = {}
+        for (sink, outcome), count in self._ledger.totals().items():
+            by_sink.setdefault(sink, []).append(f"{count} {outcome.value}")
+        lines = {f"{stats.seen} sessions ended": kernel, **dict(sorted(by_sink.items()))}
+        return [": ".join([what, ", ".join(counts)]) if counts else what for what, counts in lines.items()]
+
+    def _read(self) -> None:
+        source, deadline = self._source, self._deadline
+        losses = LossWatch(source.stats, self._ledger)
+        while not deadline.is_set and not source.ended:
+            if source.can_wait and not all(queue.has_room for queue in self._queues):
+                deadline.wait(0.01)
+                continue
+            self._feed(source.read())
+            losses.look()
+            if source.pause:
+                deadline.wait(source.pause)
+        # A recording that was read to its end is not given up because its receiver is away for a while
+        while not deadline.is_set and not all(queue.is_idle for queue in self._queues):
+            deadline.wait(0.02)
+
+    def _drain(self) -> None:
+        self._deadline.set()
+        try:
+            self._feed(self._source.drain())
+        finally:
+            self._shutdown()
+
+    def _shutdown(self) -> None:
+        self._deadline.set()
+        for queue in self._queues:
+            queue.shutdown()
+        for sink in self._inline:  # the metrics, which have all records counted now
+            sink.shutdown(self._deadline)
+        for queue in self._queues:
+            queue.shutdown_sink()
+
+    def _feed(self, batch: SessionBatch) -> None:
+        if len(batch):
+            for sink in self._inline:
+                sink.add(batch)
+            for queue in self._queues:
+                queue.put(batch)
+
+
+class _Guarded:
+    """An inline sink whose exceptions end nothing."""
+
+    def __init__(self, sink: InlineSink) -> None:
+        self._sink = sink
+        self._failures = FailureLog("count sessions in the metrics")
+
+    def add(self, batch: SessionBatch) -> None:
+        try:
+            self._sink.add(batch)
+        except Exception as error:  # noqa: BLE001
+            self._failures.failed(f"{type(error).__name__}: {error}", f"{len(batch)} sessions are not")
+        else:
+            self._failures.recovered()
+
+    def shutdown(self, deadline: Deadline) -> None:
+        try:
+            self._sink.shutdown(deadline)
+        except Exception as error:  # noqa: BLE001
+            self._failures.failed(f"{type(error).__name__}: {error}", "the last metrics may be lost")
