@@ -7,7 +7,7 @@ from contextlib import closing
 
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.other_sessions import change, most, read_active
 from tests.support.place import network_namespace
 from tests.support.session_pairs import Pairs
@@ -21,7 +21,7 @@ def test_it_is_the_number_of_open_sessions() -> None:
     with network_namespace() as (name, inode):
         run = ["ip", "netns", "exec", name]
         subprocess.run(["ip", "-n", name, "route", "add", f"{_NOBODY}/32", "dev", "lo"], check=True)
-        with Actor("act-client", run=run) as client, Actor("act-server", run=run) as server:
+        with run_actor("act-client", run=run) as client, run_actor("act-server", run=run) as server:
             pairs = Pairs(client, server)
             old = pairs.open(20)
             with closing(LiveSource(Filters(), Sizes())) as source:
@@ -43,9 +43,9 @@ def test_it_is_the_number_of_open_sessions() -> None:
                 refusing = server.tell("listen", "gone", "127.0.0.1")
                 server.tell("close", "gone")
                 for _ in range(10):
-                    assert client.tell("connect", "refused", "127.0.0.1", refusing)[1] == "ECONNREFUSED"
+                    assert client.connect("refused", "127.0.0.1", refusing)[1] == "ECONNREFUSED"
                 for number in range(10):
-                    client.tell("begin_connect", f"hanging{number}", _NOBODY, 80)
+                    client.begin_connect(f"hanging{number}", _NOBODY, 80)
                 assert moved_by(102), "a connect is no session"
                 for number in range(10):
                     client.tell("close", f"hanging{number}")

@@ -17,7 +17,7 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.live import syn_flood
-from tests.support.actor import Actor
+from tests.support.actor import Actor, run_actor
 from tests.support.other_sessions import change, most, others, read_active
 from tests.support.place import network_namespace
 from tests.support.proc_net import State, sockets
@@ -79,7 +79,11 @@ _MOST_SESSIONS, _SYNS = 4096, 20_000
     ],
 )
 def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: int, half_open: range) -> None:
-    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+    with (
+        _place() as place,
+        run_actor("act-client", run=place.run) as client,
+        run_actor("act-server", run=place.run) as server,
+    ):
         place.set(core__somaxconn=65535, ipv4__tcp_max_syn_backlog=65535, ipv4__tcp_syncookies=syncookies)
         pairs = Pairs(client, server, backlog)
         batches: list[SessionBatch] = []
@@ -131,11 +135,15 @@ def _play(pairs: Pairs) -> None:
 def test_connects_that_nobody_answers_take_the_room_of_sessions_until_they_end() -> None:
     """They are followed, as each may become a session; those that find no room are lost, and counted when they end."""
     room, connects = 256, 600
-    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+    with (
+        _place() as place,
+        run_actor("act-client", run=place.run) as client,
+        run_actor("act-server", run=place.run) as server,
+    ):
         pairs = Pairs(client, server)
         with closing(_trace(room)) as source:
             before = others(place.inode)
-            ports = [client.tell("begin_connect", f"hanging{number}", _NOBODY, 80) for number in range(connects)]
+            ports = [client.begin_connect(f"hanging{number}", _NOBODY, 80) for number in range(connects)]
             missed = pairs.open(20)
             for number in missed:
                 pairs.close(number)

@@ -17,7 +17,7 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SessionBatch, concatenated
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
 from tests.support.received import read_otlp_json_lines
 from tests.support.scenarios import CLIENT, SERVER
@@ -34,7 +34,7 @@ def each_read_looks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _pairs() -> Generator[Pairs]:
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         yield Pairs(client, server)
 
 

@@ -19,7 +19,7 @@ from otel_tcplife.conventions import (
     HistogramMetric,
 )
 from otel_tcplife.version import __version__
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
 from tests.support.otlp_sink import OtlpSink
 from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
@@ -62,16 +62,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with OtlpSink(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
         instrumented = ["env", *_environment(sink.http_endpoint), INSTRUMENT]
         with (
-            Actor(CLIENT, run=instrumented, isolated=False) as client,
-            Actor(SERVER, run=instrumented, isolated=False) as server,
+            run_actor(CLIENT, run=instrumented, isolated=False) as client,
+            run_actor(SERVER, run=instrumented, isolated=False) as server,
         ):
             ends: list[End] = []
             for family in FAMILIES:
                 for action in _PLAYS:
                     ends += play_between(client, server, family, action)
                 ends += refused_between(client, server, family)
-            client.leave()
-            server.leave()
+            client.end()
+            server.end()
     received = read_otlp_json_lines(by_plugin / "logs.jsonl")
     metrics = read_otlp_json_lines(by_plugin / "metrics.jsonl")
     return Run(ends, _by_ports(read_otlp_json_lines(by_agent / "logs.jsonl")), _by_ports(received), metrics.points)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
-from tests.support.actor import Actor, Stopwatch
+from tests.support.actor import Actor, run_actor
 from tests.support.proc_net import tcp_counters
 from tests.support.received import ReceivedLog
 from tests.support.sock_diag import Diag, settle
+from tests.support.stopwatch import Stopwatch
 
 SIZES = {"sent by the client": 3 << 20, "sent by the server": (3 << 20) + 12345}
 
@@ -30,15 +31,14 @@ class Family:
     name: str
     listen: str
     connect: str
-    dual: bool
     network_type: str
     address: str
 
 
 FAMILIES = (
-    Family("IPv4", "127.0.0.1", "127.0.0.1", False, "ipv4", "127.0.0.1"),
-    Family("IPv6", "::1", "::1", False, "ipv6", "::1"),
-    Family("mapped", "::", "127.0.0.1", True, "ipv4", "127.0.0.1"),
+    Family("IPv4", "127.0.0.1", "127.0.0.1", "ipv4", "127.0.0.1"),
+    Family("IPv6", "::1", "::1", "ipv6", "::1"),
+    Family("mapped", "::", "127.0.0.1", "ipv4", "127.0.0.1"),
 )
 
 
@@ -108,9 +108,9 @@ class Session:
 
     def open(self) -> None:
         """Establish it."""
-        self.server_port = self.server.tell("listen", "listener", self.family.listen, self.family.dual)
+        self.server_port = self.server.tell("listen", "listener", self.family.listen)
         with self.connecting:
-            self.client_port, error = self.client.tell("connect", "c", self.family.connect, self.server_port)
+            self.client_port, error = self.client.connect("c", self.family.connect, self.server_port)
         assert not error
         self.server.tell("accept", "listener", "s")
 
@@ -199,7 +199,7 @@ def megabytes_each_way(session: Session) -> tuple[dict[str, Any], dict[str, Any]
 def client_resets(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     session.exchange(10, 20)
     with session.ending():
-        session.client.tell("reset", "c")
+        session.client.reset("c")
     session.server.tell("close", "s")
     return (
         {"tcplife.close.reason": "local_reset"},
@@ -210,7 +210,7 @@ def client_resets(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
 def server_resets(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     session.exchange(10, 20)
     with session.ending():
-        session.server.tell("reset", "s")
+        session.server.reset("s")
     session.client.tell("close", "c")
     return (
         {"tcplife.close.reason": "peer_reset", "error.type": "ECONNRESET"},
@@ -254,7 +254,7 @@ _SERVER_UID = 65534
 
 def play(family: Family, action: Play) -> list[End]:
     """Play one session between two new processes; return its two ends."""
-    with Actor(CLIENT) as client, Actor(SERVER, uid=_SERVER_UID) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER, uid=_SERVER_UID) as server:
         return play_between(client, server, family, action)
 
 
@@ -304,16 +304,16 @@ def play_between(client: Actor, server: Actor, family: Family, action: Play) -> 
 
 def refused(family: Family) -> list[End]:
     """Connect to a port that nobody listens on, with a new process."""
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         return refused_between(client, server, family)
 
 
 def refused_between(client: Actor, server: Actor, family: Family) -> list[End]:
     """Connect to a port that the server listens on no more."""
-    port = server.tell("listen", "listener", family.listen, family.dual)
+    port = server.tell("listen", "listener", family.listen)
     server.tell("close", "listener")
     with Stopwatch() as connecting:
-        local_port, error = client.tell("connect", "c", family.connect, port)
+        local_port, error = client.connect("c", family.connect, port)
     assert error == "ECONNREFUSED"
     attributes = {
         "tcplife.role": "client",

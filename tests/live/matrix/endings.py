@@ -132,9 +132,9 @@ _PLAYS: dict[str, Callable[[Session, Party, Party, str], None]] = {
 def _end(party: Party, manner: str, reason: str) -> None:
     """Have this end's process end it."""
     party.reason = reason
-    assert party.hand
+    assert party.actor
     if manner in EXITS:
-        party.hand.leave() if manner == "exit" else party.hand.kill()
+        party.actor.leave() if manner == "exit" else party.actor.kill()
         return
     if manner == "linger":
         party.do("linger")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
-from tests.live.matrix.hands import EXECUTABLE, Hand
 from tests.live.matrix.network import Namespace
-from tests.support.actor import Stopwatch
+from tests.support.actor import EXECUTABLE, Actor
 from tests.support.received import ReceivedLog
+from tests.support.stopwatch import Stopwatch
 
 CLOSED, FAILED = "tcplife.session.closed", "tcplife.connect.failed"
 
@@ -44,7 +44,7 @@ class End:
     ports: tuple[int, int] = (0, 0)
     """Local, 0 if it has none, and peer."""
     event: str = CLOSED
-    owner: Hand | None = None
+    owner: Actor | None = None
     owner_source: str = ""
     uid: int = 0
     executable: str | None = EXECUTABLE

@@ -13,8 +13,8 @@ from tests.live.matrix.ends import CLOSED, FAILED, NOTHING, End
 from tests.live.matrix.network import FAMILIES, IPV4, IPV6, MAPPED, Family, Network
 from tests.live.matrix.session import MODELS, Model, Party, Session, open_session, prepare
 from tests.live.matrix.stage import Programme, Scenario, Stage
-from tests.support.actor import Stopwatch
 from tests.support.sock_diag import can_destroy
+from tests.support.stopwatch import Stopwatch
 
 _NOWHERE = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 """Addresses that no route leads to from the namespaces that are made here."""
@@ -120,14 +120,14 @@ def _block(session: Session, error: str) -> None:
 
 def _in_thread(session: Session, error: str) -> None:
     client = session.client
-    client.hand = client.owner = client.process.thread("act-thread")
+    client.actor = client.owner = client.process.thread("act-thread")
     _block(session, error)
 
 
 def _in_child(session: Session, error: str) -> None:
     """It belongs to the child, which connects, though its parent has the socket, too."""
     client = session.client
-    client.hand = client.owner = client.process.fork("act-child")
+    client.actor = client.owner = client.process.fork("act-child")
     _block(session, error)
 
 
@@ -167,7 +167,7 @@ _ASYNCIO = next(model for model in MODELS if model.client_kind == "asyncio")
 
 def _attempt(stage: Stage, network: Network, family: Family, model: Model = MODELS[0]) -> Session:
     """What is to connect, and a port where nobody listens."""
-    session = prepare(stage.zygote, network, family, replace(model, server_kind=""), listening=False)
+    session = prepare(stage.fork_server, network, family, replace(model, server_kind=""), listening=False)
     session.client.event, session.server.event = FAILED, NOTHING
     return session
 
@@ -251,7 +251,7 @@ def _no_route(stage: Stage, network: Network, family: Family) -> list[End]:
 
 def _no_port(bound: bool, stage: Stage, network: Network, family: Family) -> list[End]:
     """The only port has a session with the same peer: the kernel begins, and tells its error only to the caller."""
-    session = open_session(stage.zygote, network, family)
+    session = open_session(stage.fork_server, network, family)
     client, (port, _) = session.client, session.client.ports
     reuse = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     client.do("option", *reuse)
@@ -269,7 +269,7 @@ def _no_port(bound: bool, stage: Stage, network: Network, family: Family) -> lis
 
 def _unheard(stage: Stage, network: Network, family: Family) -> list[End]:
     """The server's answers are lost: it has had no session, nor has the client."""
-    session = prepare(stage.zygote, network, family)
+    session = prepare(stage.fork_server, network, family)
     client, server = session.client, session.server
     client.event, client.error, server.event = FAILED, "ETIMEDOUT", NOTHING
     client.unreported_syns, server.unreported_syns = 1, 3

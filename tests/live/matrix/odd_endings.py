@@ -251,7 +251,7 @@ def _lossy(session: Session) -> list[End]:
             rules = [f"{_to(party)} numgen inc mod 3 == 0 drop" for party in parties if party.namespace is namespace]
             stack.enter_context(namespace.filtering(*rules))
         for party in parties:
-            party.process.begin("pour", "s", _MEGABYTE, "s")
+            party.process.begin("exchange", "s", _MEGABYTE, "s")
         time.sleep(1)  # for longer, the kernel would wait for longer and longer before it sends again
     for party in parties:
         assert party.process.finish() == _MEGABYTE

@@ -11,7 +11,7 @@ from functools import partial
 from tests.live.matrix.ends import End
 from tests.live.matrix.session import Session, in_session
 from tests.live.matrix.stage import Programme
-from tests.support.actor import Stopwatch
+from tests.support.stopwatch import Stopwatch
 
 _SYN, _SYN_ACK = "tcp flags syn / syn,ack", "tcp flags syn,ack / syn,ack"
 _ONCE = "numgen inc mod 1000000 == 0 drop"
@@ -257,7 +257,7 @@ def _close_shared_listener(session: Session) -> None:
     server = session.server
     worker = server.process.fork("act-worker")
     session.unlisten()
-    server.hand = server.owner = worker
+    server.actor = server.owner = worker
     session.unlisten()
 
 
@@ -285,7 +285,7 @@ def _reset_unaccepted(accepted: bool, session: Session) -> list[End]:
     with client.ends(), server.ends():
         client.close()
     if accepted:
-        server.hand = server.owner = server.process.fork("act-worker")
+        server.actor = server.owner = server.process.fork("act-worker")
         session.accept()
         server.close()
     else:
