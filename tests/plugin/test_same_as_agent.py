@@ -21,7 +21,7 @@ from otel_tcplife.conventions import (
 from otel_tcplife.version import __version__
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
 from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
 from tests.support.scenarios import (
     CLIENT,
@@ -59,8 +59,8 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     by_agent, by_plugin = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("plugin")
-    with OtlpSink(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
-        instrumented = ["env", *_environment(sink.http_endpoint), INSTRUMENT]
+    with FileReceiver(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
+        instrumented = ["env", *_environment(sink.endpoint), INSTRUMENT]
         with (
             run_actor(CLIENT, run=instrumented, isolated=False) as client,
             run_actor(SERVER, run=instrumented, isolated=False) as server,

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 from typing_extensions import Self
 
 from tests.support.bpf_objects import BpfObject
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
 from tests.support.patience import PATIENCE
 from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
@@ -39,17 +39,16 @@ class End(NamedTuple):
     received: int
 
 
-class Sink(OtlpSink):
+class Sink(FileReceiver):
     """Where all processes of a test export to."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._directory = directory
-        self.port = int(self.http_endpoint.rpartition(":")[2])
+        self.port = self.server_port
 
     def logs(self) -> list[ReceivedLog]:
         """What came so far of sessions, less those of the exporters."""
-        logs = read_otlp_json_lines(self._directory / "logs.jsonl", growing=True).logs
+        logs = read_otlp_json_lines(self.directory / "logs.jsonl", growing=True).logs
         return [log for log in logs if log.ports[1] != self.port]
 
     def ends(self) -> list[End]:
@@ -58,7 +57,7 @@ class Sink(OtlpSink):
 
     def points(self) -> list[ReceivedPoint]:
         """The data points that came so far."""
-        return read_otlp_json_lines(self._directory / "metrics.jsonl", growing=True).points
+        return read_otlp_json_lines(self.directory / "metrics.jsonl", growing=True).points
 
     def wait_for(self, ends: Collection[End]) -> None:
         """Wait until all of them were reported."""
@@ -98,7 +97,7 @@ class Traced:
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, agent, sys.executable, *program]
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_BLRP_SCHEDULE_DELAY": "100",

@@ -13,8 +13,9 @@ import pytest
 
 from otel_tcplife.export.transport import Transport, open_transport
 from tests.support.background_process import refusing_port
-from tests.support.otlp_receiver import USER_AGENT, Connect, GrpcReceiver, HttpReceiver, configured
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.tls import Tls, make_tls
+from tests.support.transports import USER_AGENT, Connect, configured
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GRPC_PROXY", "NO_GRPC_PROXY")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

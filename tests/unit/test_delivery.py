@@ -14,9 +14,10 @@ from otel_tcplife.export.reply import Accepted, Reply
 from otel_tcplife.export.transport import open_transport
 from otel_tcplife.ledger import Ledger, Outcome
 from otel_tcplife.worker import Stop, Worker
-from tests.support.otlp_receiver import PROTOBUF, USER_AGENT, Answer, HttpHandler, HttpReceiver, configured
+from tests.support.otlp_receiver import PROTOBUF, Answer, HttpHandler, HttpReceiver
 from tests.support.otlp_receiver import partial_success as partial_success_body
 from tests.support.sessions import sessions
+from tests.support.transports import USER_AGENT, configured
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 
