@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, last_points, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _PROGRESS, _CLOSED = "tcplife.session.progress", "tcplife.session.closed"
 

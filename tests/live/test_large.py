@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.actor import Actor, run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _BY_CLIENT, _BY_SERVER = (4 << 30) + 12345, (4 << 30) + 67890
 

@@ -19,8 +19,8 @@ from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, SERVER
 from tests.support.received import read_otlp_json_lines
-from tests.support.scenarios import CLIENT, SERVER
 from tests.support.session_pairs import Pairs, of_namespace
 
 _OWNER = {"process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source"}

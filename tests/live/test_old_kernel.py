@@ -17,7 +17,7 @@ from otel_tcplife.session import Role, SessionBatch, concatenated
 from tests.support.actor import run_actor
 from tests.support.old_kernel import OlderBtf
 from tests.support.place import cgroup, move
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 
 _CGROUP = {("sock_cgroup_data", "val"): ("sock_cgroup_data", "cgroup")}
 _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")

@@ -10,8 +10,8 @@ import pytest
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
 from tests.support.place import cgroup, move, network_namespace
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _IDS = {name: digit * 64 for name, digit in (("client", "c"), ("server", "5"))}
 

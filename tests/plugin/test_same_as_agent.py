@@ -20,14 +20,12 @@ from otel_tcplife.conventions import (
 )
 from otel_tcplife.version import __version__
 from tests.support.actor import run_actor
+from tests.support.expected_end import ExpectedEnd
 from tests.support.host_agent import HostAgent
 from tests.support.otlp_receiver import FileReceiver
+from tests.support.played_session import CLIENT, FAMILIES, SERVER
 from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
 from tests.support.scenarios import (
-    CLIENT,
-    FAMILIES,
-    SERVER,
-    End,
     client_closes_first,
     client_resets,
     half_close,
@@ -49,7 +47,7 @@ _MEASURED = {"tcplife.session.duration", "tcplife.handshake.duration"}
 class Run:
     """What was done, and what each form told of it."""
 
-    ends: list[End]
+    ends: list[ExpectedEnd]
     agent: dict[tuple[int, int], list[ReceivedLog]]
     plugin: dict[tuple[int, int], list[ReceivedLog]]
     points: list[ReceivedPoint]
@@ -65,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             run_actor(CLIENT, run=instrumented, isolated=False) as client,
             run_actor(SERVER, run=instrumented, isolated=False) as server,
         ):
-            ends: list[End] = []
+            ends: list[ExpectedEnd] = []
             for family in FAMILIES:
                 for action in _PLAYS:
                     ends += play_between(client, server, family, action)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from otel_tcplife.conventions import OTHER_ERROR
-from tests.live.matrix.ends import CLOSED, FAILED, NOTHING, End
+from tests.live.matrix.ends import NOTHING, End
 from tests.live.matrix.network import FAMILIES, IPV4, IPV6, MAPPED, Family, Network
 from tests.live.matrix.session import MODELS, Model, Party, Session, open_session, prepare
 from tests.live.matrix.stage import Programme, Scenario, Stage
+from tests.support.expected_end import CLOSED, FAILED
 from tests.support.sock_diag import can_destroy
 from tests.support.stopwatch import Stopwatch
 

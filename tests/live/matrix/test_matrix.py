@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.matrix.ends import CLOSED, NOTHING, End, Key
+from tests.live.matrix.ends import NOTHING, End, Key
 from tests.live.matrix.failed_connects import CONNECTS
 from tests.live.matrix.network import Namespace
 from tests.live.matrix.odd_endings import PARTINGS
 from tests.live.matrix.odd_openings import OPENINGS
 from tests.live.matrix.sessions import MATRIX
 from tests.live.matrix.stage import Played, Scenario, play_all
+from tests.support.expected_end import CLOSED
 from tests.support.forkserver import ForkServer
 from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
@@ -59,7 +60,7 @@ class Outcome:
         played = self.played.result()
         retransmitted: Counter[int] = Counter()
         for end, log in self.records():
-            end.check(log)
+            end.expected().check(log)
             if end.event == CLOSED:
                 retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
         unreported: Counter[Namespace] = Counter()
