@@ -21,7 +21,7 @@ _ROOM = (socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
 
 @dataclass
-class Party(End):
+class LiveEnd(End):
     """An end, and the process that uses its socket, `s`."""
 
     actor: Actor | None = None
@@ -41,7 +41,7 @@ class Party(End):
         """Wait until the kernel's socket is in this state; empty for gone."""
         self.namespace.wait_state(self.key, state)
 
-    def say(self, size: int, other: Party) -> None:
+    def say(self, size: int, other: LiveEnd) -> None:
         """Send, and have the other receive it all."""
         self.do("send", size)
         assert other.do("receive", size) == size
@@ -49,7 +49,7 @@ class Party(End):
         self.sent += size
         other.received += size
 
-    def fill(self, size: int, other: Party) -> None:
+    def fill(self, size: int, other: LiveEnd) -> None:
         """Send, and let it lie in the other's receive queue."""
         other.do("pause")
         self.do("send", size)
@@ -65,21 +65,21 @@ class Party(End):
             pass
 
     @contextmanager
-    def ends(self) -> Generator[None]:
+    def ending(self) -> Generator[None]:
         """What is done in this block ends this end of the session."""
         with Stopwatch() as stopwatch:
             yield
             self.state("")
         self.closing = stopwatch
 
-    def resets(self, other: Party, error: str = "ECONNRESET") -> None:
+    def resets(self, other: LiveEnd, error: str = "ECONNRESET") -> None:
         """This end sends a reset, and the other ends with this error."""
         self.reason, other.reason, other.error = "local_reset", "peer_reset", error
 
     def hears_of_it(self) -> None:
         """Send something to where nobody is any more, and get a reset."""
         self.reason, self.error = "peer_reset", "ECONNRESET"
-        with self.ends():
+        with self.ending():
             self.do("send", 1)
         self.close()
 
@@ -100,17 +100,17 @@ class Session:
     fork_server: ForkServer
     network: Network
     family: Family
-    client: Party
-    server: Party
+    client: LiveEnd
+    server: LiveEnd
     actors: list[Actor]
 
-    def parties(self, side: str) -> tuple[Party, Party]:
-        """The party on this side, and the other."""
+    def ends_from(self, side: str) -> tuple[LiveEnd, LiveEnd]:
+        """The end on this side, and the other."""
         return (self.client, self.server) if side == "client" else (self.server, self.client)
 
-    def target_of(self, party: Party) -> tuple[str, int]:
-        """What this party connects to."""
-        address, port = party.addresses[1], party.ports[1]
+    def target_of(self, end: LiveEnd) -> tuple[str, int]:
+        """What this end connects to."""
+        address, port = end.addresses[1], end.ports[1]
         return f"::ffff:{address}" if self.family is MAPPED else address, port
 
     @property
@@ -143,8 +143,8 @@ class Session:
         """What is done in this block establishes the session."""
         with Stopwatch() as stopwatch:
             yield
-            for party in (self.client, self.server):
-                party.state("ESTABLISHED")
+            for end in (self.client, self.server):
+                end.state("ESTABLISHED")
         self.client.opening = self.server.opening = stopwatch
 
     def listen(self) -> None:
@@ -174,12 +174,12 @@ class Session:
 
     def end(self, first: str = "client") -> None:
         """Have both ends closed in order, on this side first."""
-        party, other = self.parties(first)
-        party.reason, other.reason = "local_close", "peer_close"
-        with party.ends():
-            party.close()
+        end, other = self.ends_from(first)
+        end.reason, other.reason = "local_close", "peer_close"
+        with end.ending():
+            end.close()
             other.state("CLOSE_WAIT")
-            with other.ends():
+            with other.ending():
                 other.close()
 
     def close(self) -> list[End]:
@@ -246,8 +246,8 @@ def prepare(
     acceptor = listener.fork("act-worker", WORKER_UID) if model.prefork else listener
     client_port = connector.tell("bind", "s", family.any, [_ROOM])
     here, there = network.addresses[family.network_type]
-    client = Party("client", network.client, family.network_type, (here, there), (client_port, server_port))
-    server = Party("server", network.server, family.network_type, (there, here), (server_port, client_port))
+    client = LiveEnd("client", network.client, family.network_type, (here, there), (client_port, server_port))
+    server = LiveEnd("server", network.server, family.network_type, (there, here), (server_port, client_port))
     client.owner, client.owner_source, client.uid, client.actor = connector, "connect", CLIENT_UID, connector
     server.owner, server.owner_source, server.uid, server.actor = acceptor, "close", acceptor.uid, acceptor
     return Session(fork_server, network, family, client, server, [listener, connector])

@@ -13,7 +13,7 @@ import pytest
 from tests.live.matrix.ends import NOTHING, End, Key
 from tests.live.matrix.failed_connects import CONNECTS
 from tests.live.matrix.network import Namespace
-from tests.live.matrix.odd_endings import PARTINGS
+from tests.live.matrix.odd_endings import ENDINGS
 from tests.live.matrix.odd_openings import OPENINGS
 from tests.live.matrix.sessions import MATRIX
 from tests.live.matrix.stage import Played, Scenario, play_all
@@ -23,7 +23,12 @@ from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 
-SCENARIOS: dict[str, Scenario] = {**MATRIX, **CONNECTS, **OPENINGS, **PARTINGS}
+SCENARIOS: dict[str, Scenario] = {
+    **MATRIX,
+    **CONNECTS,
+    **OPENINGS,
+    **ENDINGS,
+}
 
 _ROUNDS = 4
 """How often a scenario is played at most, while the kernel hides some of it from all tracers.
