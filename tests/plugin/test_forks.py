@@ -1,6 +1,6 @@
 """Of scope process, each end of each session is reported once, whoever traces it, and nothing stays behind.
 
-What the applications do stands in forking_main.py.
+What the applications do stands in forking/.
 """
 
 from __future__ import annotations
