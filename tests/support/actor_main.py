@@ -21,8 +21,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_PR_SET_NAME = 15
-_PIECE = 4 << 20
+_PR_SET_NAME, _PIECE = 15, 4 << 20
 _TCPI_OPT_SYN_DATA = 32
 _SIOCOUTQ = termios.TIOCOUTQ
 
@@ -40,7 +39,7 @@ def name_thread(comm: str) -> None:
 
 
 def error_name(number: int | None) -> str:
-    """The name of an errno; empty if there is none."""
+    """The name of an errno, or nothing."""
     return errno.errorcode[number] if number else ""
 
 
@@ -184,8 +183,8 @@ def sent_again(name: str) -> int:
     return int(struct.unpack_from("I", _sockets[name].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0])
 
 
-def pause(name: str) -> None:
-    """Read no more; nothing is read here unless told."""
+def pause(_: str) -> None:
+    """Nothing: there is no reading here unless told."""
 
 
 def shutdown(name: str, how: int = socket.SHUT_WR) -> None:
@@ -258,12 +257,12 @@ def thread(comm: str, control: int) -> int:
     return os.getpid()
 
 
-_ACTIONS: tuple[Callable[..., Any], ...] = (
+_ALL: tuple[Callable[..., Any], ...] = (
     unread, unacknowledged, listen, bind, make, local_port, connect, connect_later, connected, error, connect_with,
     fast_opened, disconnect, accept, send, receive, pour, discard, exchange, sent_again, pause, shutdown, option,
     linger, close, ready, leave, give, take, fork, thread,
 )  # fmt: skip
-_BY_NAME = {action.__name__: action for action in _ACTIONS}
+_ACTIONS = {action.__name__: action for action in _ALL}
 
 
 def serve(control: socket.socket) -> None:
@@ -272,7 +271,7 @@ def serve(control: socket.socket) -> None:
     while (order := receive_order(control)) is not None:
         (action, *arguments), descriptors = order
         try:
-            answer = {"done": _BY_NAME[action](*arguments, *descriptors)}
+            answer = {"done": _ACTIONS[action](*arguments, *descriptors)}
         except OSError as failure:
             answer = {"error": error_name(failure.errno) or str(failure)}
         control.send(json.dumps(answer).encode())
