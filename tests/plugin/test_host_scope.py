@@ -1,6 +1,7 @@
 """Of scope host, one process of a host collects, and each session is reported once.
 
-Another collector may be running here, of another test run: a test waits for its turn then, as the processes do.
+Another collector may be running here, of another test run: a test waits for its turn then, as the processes do. Where
+one is there all the time, no other may collect, and the tests that need to are skipped, which says why.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from otel_tcplife.probe import bpf
+from otel_tcplife.probe.host_collector import HOST_MAP
 from tests.plugin.traced import End, Sink, Traced, differences, wait_until
 from tests.support.bpf_objects import held_by, traces, wait_until_gone
 from tests.support.host_agent import HostAgent
@@ -68,6 +72,25 @@ class Sessions:
         self._traffic.close()
 
 
+_OTHER_TESTS_TAKE = 60.0
+"""Seconds after which a collector is none of another test run."""
+
+
+@pytest.fixture(scope="module")
+def host_is_free() -> None:
+    """No collector is there all the time."""
+    first, since = _collector(), time.monotonic()
+    while first and _collector() == first:
+        if time.monotonic() - since > _OTHER_TESTS_TAKE:
+            pytest.skip("another process collects the sessions of this host all the time, so that no other may")
+        time.sleep(0.1)
+
+
+def _collector() -> int:
+    """The map of the process that collects; 0 if there is none."""
+    return next((map_id for map_id in bpf.map_ids() if bpf.map_name(map_id) == HOST_MAP), 0)
+
+
 @pytest.fixture
 def sessions() -> Iterator[Sessions]:
     sessions = Sessions()
@@ -99,6 +122,7 @@ def _one_that_collects(app: Traced) -> int:
     return collector
 
 
+@pytest.mark.usefixtures("host_is_free")
 def test_sessions_of_other_processes_are_reported(sessions: Sessions, sink: Sink) -> None:
     with sessions.traced(sink) as app:
         sessions.make_until_reported(sink, app)
@@ -110,6 +134,7 @@ def test_sessions_of_other_processes_are_reported(sessions: Sessions, sink: Sink
     assert app.said in ([], [_QUIET])
 
 
+@pytest.mark.usefixtures("host_is_free")
 def test_a_second_one_and_a_child_of_the_first_stay_quiet(sessions: Sessions, sink: Sink, other_sink: Sink) -> None:
     with sessions.traced(sink, "idle_with_child") as first:
         sessions.make_until_reported(sink, first)
@@ -127,6 +152,7 @@ def test_a_second_one_and_a_child_of_the_first_stay_quiet(sessions: Sessions, si
     assert first.said in ([], [_QUIET])
 
 
+@pytest.mark.usefixtures("host_is_free")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_second_collects_when_the_first_has_ended(
     number: signal.Signals, sessions: Sessions, sink: Sink, other_sink: Sink
@@ -145,6 +171,7 @@ def test_the_second_collects_when_the_first_has_ended(
     assert second.said == [_QUIET]
 
 
+@pytest.mark.usefixtures("host_is_free")
 def test_of_a_process_and_its_child_the_other_collects_when_one_was_killed(sessions: Sessions, sink: Sink) -> None:
     with sessions.traced(sink, "idle_with_child") as app:
         sessions.make_until_reported(sink, app)
@@ -161,6 +188,7 @@ def test_of_a_process_and_its_child_the_other_collects_when_one_was_killed(sessi
     assert app.said in ([], [_QUIET])
 
 
+@pytest.mark.usefixtures("host_is_free")
 def test_of_several_that_begin_at_once_one_collects(sessions: Sessions, sink: Sink) -> None:
     with sessions.traced(sink) as first, sessions.traced(sink) as second, sessions.traced(sink) as third:
         apps = [first, second, third]
@@ -185,6 +213,7 @@ def test_while_the_command_runs_it_stays_quiet(sessions: Sessions, sink: Sink, t
     assert app.said == [_QUIET]
 
 
+@pytest.mark.usefixtures("host_is_free")
 def test_it_collects_when_the_command_has_ended(sessions: Sessions, sink: Sink, tmp_path: Path) -> None:
     with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]) as agent, sessions.traced(sink) as app:
         app.wait_for("ready")
