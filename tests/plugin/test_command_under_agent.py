@@ -22,9 +22,9 @@ def test_it_traces_once_and_the_agent_exports(scope: str, tmp_path: Path) -> Non
     received, written = tmp_path / "received", tmp_path / "written"
     received.mkdir()
     traffic = Traffic()
-    with FileReceiver(received) as sink:
+    with FileReceiver(received) as receiver:
         environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_SERVICE_NAME": "tcplife-of-the-host",

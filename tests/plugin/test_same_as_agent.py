@@ -57,8 +57,8 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     by_agent, by_plugin = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("plugin")
-    with FileReceiver(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
-        instrumented = ["env", *_environment(sink.endpoint), INSTRUMENT]
+    with FileReceiver(by_plugin) as receiver, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
+        instrumented = ["env", *_environment(receiver.endpoint), INSTRUMENT]
         with (
             run_actor(CLIENT, run=instrumented, isolated=False) as client,
             run_actor(SERVER, run=instrumented, isolated=False) as server,

@@ -31,7 +31,7 @@ class Rotel:
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as started:
-            sink = started.enter_context(FileReceiver(self._directory))
+            receiver = started.enter_context(FileReceiver(self._directory))
             grpc_port, http_port = self._ports
             command = [
                 # Not by importing the package: its own way to start this is a daemon, which a test could leave behind.
@@ -39,7 +39,7 @@ class Rotel:
                 *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc_port}"),
                 *("--otlp-http-endpoint", f"127.0.0.1:{http_port}"),
                 *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-                *("--otlp-exporter-endpoint", sink.endpoint),
+                *("--otlp-exporter-endpoint", receiver.endpoint),
             ]
             log = self._directory / "rotel.log"
             self._process = BackgroundProcess(command, log=log, env=self._env, ports=self._ports)
