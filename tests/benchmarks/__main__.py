@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Running, Sink, Subject, instrumented, ours
+from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
 
 _ROUNDS = 5
 _SECONDS = 4.0
@@ -45,8 +45,8 @@ def make_sessions(load: Path, threads: int, seconds: float, rate: float) -> tupl
 @contextmanager
 def exporting(name: str, **variables: str) -> Generator[Subject]:
     """Our agent with a receiver of its own."""
-    with Sink() as sink:
-        yield ours(name, {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})
+    with Receiver() as receiver:
+        yield ours(name, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})
 
 
 def cost(load: Path) -> None:
@@ -92,12 +92,12 @@ def lost(load: Path) -> None:
         "logs": {},
         "the SDK's logs": {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "none"},
     }.items():
-        with Sink() as sink:
-            subject = ours(way, {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})
+        with Receiver() as receiver:
+            subject = ours(way, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})
             with Running(subject) as running:
                 sessions, rate = make_sessions(load, 2, 30, 30_000)
                 told = running.stop()
-        missing = f"{max(2 * sessions - sink.records, 0):,} of {2 * sessions:,} missing at the receiver"
+        missing = f"{max(2 * sessions - receiver.records, 0):,} of {2 * sessions:,} missing at the receiver"
         row(f"in {way}, 30 s at up to 60,000 ends/s", f"{2 * rate:,.0f} ends/s", missing, _balance(told))
 
 
@@ -160,14 +160,14 @@ def application(requests: Path) -> None:
 
 def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[float, int, float]:
     """Requests answered in a second, log records that the receiver has got, and seconds that the start took."""
-    with Sink() as sink:
-        with Running(instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **variables})) as running:
+    with Receiver() as receiver:
+        with Running(instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})) as running:
             [port] = re.findall(r"serving (\d+)", running.text())
             asked = [requests, port, str(_SECONDS), str(per_connection)]
             answered, elapsed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
             running.stop()
         time.sleep(0.1)
-    return int(answered) / float(elapsed), sink.records, running.start_seconds
+    return int(answered) / float(elapsed), receiver.records, running.start_seconds
 
 
 def spread(figures: Sequence[float]) -> str:

@@ -45,12 +45,12 @@ def instrumented(env: Mapping[str, str]) -> Subject:
 LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", tcplife_command(), "PID")
 
 
-class Sink:
+class Receiver:
     """An OTLP receiver in a process of its own."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "tests.benchmarks.sink"],
+            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "tests.benchmarks.receiver"],
             stdout=subprocess.PIPE,
             text=True,
         )

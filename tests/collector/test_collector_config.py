@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 import signal
 import ssl
@@ -17,43 +15,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
-from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.otlp.line_file import FileLimits, LineFile
+from tests.collector.telemetry import LOG, check, send
 from tests.support import any_collector
 from tests.support.background_process import accepts
 from tests.support.collector import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
 from tests.support.patience import PATIENCE
-from tests.support.received import ReceivedLog, ReceivedPoint
 from tests.support.rotel import Rotel
 from tests.support.tls import make_tls
 
 _BUILD = AGENT_CONFIG.with_name("build")
 _CONFIGS = sorted(set(_BUILD.parent.glob("*.yaml")) - {_BUILD.with_name("manifest.yaml")})
-
-_RESOURCE = {"service.name": "sender", "process.command_args": ["sender", "--fast"]}
-_LOG = ReceivedLog(
-    event_name="thing.happened",
-    time_unix_nano=1_700_000_000_123_456_789,
-    observed_time_unix_nano=1_700_000_001_000_000_000,
-    severity_number=13,
-    severity_text="WARN",
-    body="it happened",
-    attributes={"text": "täxt", "int": 2**40, "float": 0.25, "bool": False},
-    resource={"service.name": "sender", "process.command_args": ["sender", "--fast"]},
-    scope_name="scope",
-    scope_version="1.2",
-)
 
 
 @pytest.fixture
@@ -71,127 +44,6 @@ def _eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _send(collector: Collector | Rotel, protocol: str) -> None:
-    """Sends one log record and a metric of each kind with the SDK's own exporters."""
-    if protocol == "grpc":
-        log_exporter = GrpcLogExporter(collector.grpc_endpoint)
-        metric_exporter = GrpcMetricExporter(collector.grpc_endpoint)
-    else:
-        log_exporter = HttpLogExporter(f"{collector.http_endpoint}/v1/logs")
-        metric_exporter = HttpMetricExporter(f"{collector.http_endpoint}/v1/metrics")
-    loggers = LoggerProvider(Resource(_RESOURCE), shutdown_on_exit=False)
-    loggers.add_log_record_processor(SimpleLogRecordProcessor(log_exporter))
-    loggers.get_logger("scope", "1.2").emit(
-        LogRecord(
-            timestamp=_LOG.time_unix_nano,
-            observed_timestamp=_LOG.observed_time_unix_nano,
-            severity_number=SeverityNumber.WARN,
-            severity_text=_LOG.severity_text,
-            body=_LOG.body,
-            attributes=_LOG.attributes,
-            event_name=_LOG.event_name,
-        )
-    )
-    loggers.shutdown()
-
-    # With no interval there is only the one export that is asked for.
-    reader = PeriodicExportingMetricReader(metric_exporter, export_interval_millis=math.inf)
-    exponential = View(
-        instrument_type=Histogram,
-        instrument_name="size",
-        aggregation=ExponentialBucketHistogramAggregation(max_scale=0),
-    )
-    meters = MeterProvider([reader], Resource(_RESOURCE), shutdown_on_exit=False, views=[exponential])
-    meter = meters.get_meter("scope", "1.2")
-    attributes = {"kind": "a"}
-    duration = meter.create_histogram("duration", "s", "How long.", explicit_bucket_boundaries_advisory=[1.0, 2.5])
-    for seconds in (0.5, 2.5, 3.0):
-        duration.record(seconds, attributes)
-    size = meter.create_histogram("size", "By")
-    for octets in (0, 3, 4, 12, 24):
-        size.record(octets)
-    meter.create_counter("events", "{event}").add(7)
-    meter.create_up_down_counter("active", "{session}").add(-2)
-    meter.create_gauge("level").set(0.5)
-    meters.force_flush()
-    meters.shutdown()
-
-
-def _check(collector: Collector | Rotel) -> None:
-    """Asserts that the stopped collector got what _send sends, once, field by field."""
-    assert collector.logs() == [_LOG]
-
-    points = {point.name: point for point in collector.metrics()}
-    assert len(points) == len(collector.metrics())
-    now = time.time_ns()
-    for point in points.values():
-        assert now - 60 * 10**9 < point.time_unix_nano < now
-        assert point.kind == "gauge" or now - 60 * 10**9 < point.start_time_unix_nano < point.time_unix_nano
-    timeless = {
-        name: dataclasses.replace(point, start_time_unix_nano=0, time_unix_nano=0) for name, point in points.items()
-    }
-    empty = ReceivedPoint(
-        name="",
-        unit="",
-        description="",
-        kind="gauge",
-        temporality=0,
-        monotonic=None,
-        attributes={},
-        start_time_unix_nano=0,
-        time_unix_nano=0,
-        value=None,
-        count=None,
-        sum=None,
-        min=None,
-        max=None,
-        bucket_counts=[],
-        explicit_bounds=[],
-        scale=None,
-        zero_count=None,
-        bucket_offset=None,
-        resource=_LOG.resource,
-        scope_name="scope",
-        scope_version="1.2",
-    )
-    counting = dataclasses.replace(empty, kind="sum", temporality=2)
-    assert timeless == {
-        "duration": dataclasses.replace(
-            empty,
-            name="duration",
-            unit="s",
-            description="How long.",
-            kind="histogram",
-            temporality=2,
-            attributes={"kind": "a"},
-            count=3,
-            sum=6.0,
-            min=0.5,
-            max=3.0,
-            bucket_counts=[1, 1, 1],
-            explicit_bounds=[1.0, 2.5],
-        ),
-        "size": dataclasses.replace(
-            empty,
-            name="size",
-            unit="By",
-            kind="exponential_histogram",
-            temporality=2,
-            count=5,
-            sum=43.0,
-            min=0.0,
-            max=24.0,
-            scale=0,
-            zero_count=1,
-            bucket_offset=1,
-            bucket_counts=[2, 0, 1, 1],
-        ),
-        "events": dataclasses.replace(counting, name="events", unit="{event}", monotonic=True, value=7),
-        "active": dataclasses.replace(counting, name="active", unit="{session}", monotonic=False, value=-2),
-        "level": dataclasses.replace(empty, name="level", value=0.5),
-    }
-
-
 @pytest.mark.parametrize("config", _CONFIGS, ids=lambda config: config.name)
 def test_the_collector_takes_the_configuration(binary: Path, config: Path) -> None:
     validation = subprocess.run([binary, "validate", "--config", config], check=False, capture_output=True, text=True)
@@ -206,9 +58,9 @@ def test_all_configurations_are_known_here() -> None:
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_the_collector_receives(tmp_path: Path, protocol: str) -> None:
     with Collector(tmp_path / "new") as collector:
-        _send(collector, protocol)
+        send(collector, protocol)
         collector.stop()
-        _check(collector)
+        check(collector)
 
 
 @pytest.mark.usefixtures("binary")
@@ -222,9 +74,9 @@ def test_the_collector_receives_over_mutual_tls(tmp_path: Path, protocol: str, m
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(tls.client_cert))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(tls.client_key))
     with Collector(tmp_path, tls=tls, mutual_tls=True) as collector:
-        _send(collector, protocol)
+        send(collector, protocol)
         collector.stop()
-        _check(collector)
+        check(collector)
 
 
 @pytest.mark.usefixtures("binary")
@@ -244,18 +96,18 @@ def test_the_collector_sends_on(tmp_path: Path) -> None:
     with Collector(tmp_path / "upstream") as upstream:
         env = {"OTEL_TCPLIFE_COLLECTOR_UPSTREAM_ENDPOINT": upstream.http_endpoint}
         with Collector(tmp_path / "agent", env=env) as agent:
-            _send(agent, "http")
+            send(agent, "http")
             agent.stop()
-            _check(agent)
+            check(agent)
         upstream.stop()
-        _check(upstream)
+        check(upstream)
 
 
 @pytest.mark.usefixtures("binary")
 def test_the_file_configuration_sends_on_each_whole_line_once(tmp_path: Path) -> None:
     source = tmp_path / "source"
     with Collector(source) as writer:
-        _send(writer, "http")
+        send(writer, "http")
     with Collector(tmp_path / "upstream") as upstream:
         with FileForwarder(source, upstream=upstream.http_endpoint, state=tmp_path / "state"):
             _eventually(lambda: bool(upstream.logs() and upstream.metrics()))
@@ -270,7 +122,7 @@ def test_the_file_configuration_sends_on_each_whole_line_once(tmp_path: Path) ->
                 growing.flush()
                 _eventually(lambda: len(upstream.logs()) > 1)
         upstream.stop()
-        assert upstream.logs() == [_LOG, _LOG]
+        assert upstream.logs() == [LOG, LOG]
         assert upstream.metrics() == writer.metrics()
 
 
@@ -327,9 +179,9 @@ def test_what_the_collector_says_is_told_where_it_cannot_start(tmp_path: Path) -
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_rotel_receives(tmp_path: Path, protocol: str) -> None:
     with Rotel(tmp_path / "new") as rotel:
-        _send(rotel, protocol)
+        send(rotel, protocol)
         rotel.stop()
-        _check(rotel)
+        check(rotel)
 
 
 @pytest.mark.parametrize("kind", [Collector, Rotel])

@@ -61,20 +61,11 @@ class Ran:
         assert "Traceback" not in self.said
 
 
-def run(
-    binaries: Path,
-    command: Sequence[str | Path],
-    environ: Mapping[str, str],
-    directory: Path,
-    meanwhile: Callable[[int], None] = lambda port: None,
-) -> Ran:
-    """Run a command that runs APPLICATION, with the programs of `binaries` and, but for PATH, only this environment.
-
-    `meanwhile` is called with the port where it serves, before it is told to end.
-    """
-    stderr = directory / "stderr"
+def _start(
+    binaries: Path, command: Sequence[str | Path], environ: Mapping[str, str], directory: Path, stderr: Path
+) -> subprocess.Popen[str]:
     with stderr.open("w") as errors:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -89,6 +80,21 @@ def run(
                 **environ,
             },
         )
+
+
+def run(
+    binaries: Path,
+    command: Sequence[str | Path],
+    environ: Mapping[str, str],
+    directory: Path,
+    meanwhile: Callable[[int], None] = lambda port: None,
+) -> Ran:
+    """Run a command that runs APPLICATION, with the programs of `binaries` and, but for PATH, only this environment.
+
+    `meanwhile` is called with the port where it serves, before it is told to end.
+    """
+    stderr = directory / "stderr"
+    process = _start(binaries, command, environ, directory, stderr)
     hung = threading.Timer(PATIENCE, process.kill)
     hung.start()
     try:

@@ -15,7 +15,7 @@ from otel_tcplife.conventions import HISTOGRAMS, SCOPE
 from otel_tcplife.version import __version__
 from tests.distros.environments import environment
 from tests.distros.instrumented import APPLICATION, Ran, run
-from tests.support.agents_receiver import Receiver
+from tests.distros.receiver import Receiver
 from tests.support.received import Received, ReceivedLog, ReceivedPoint, Scalar
 
 _DELTA, _CUMULATIVE = 1, 2

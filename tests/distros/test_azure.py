@@ -15,7 +15,7 @@ import pytest
 
 from tests.distros.environments import environment
 from tests.distros.instrumented import APPLICATION, Ran, run
-from tests.support.agents_receiver import Receiver
+from tests.distros.receiver import Receiver
 
 _REQUIREMENTS = ["azure-monitor-opentelemetry==1.8.11"]
 _ENVIRON = {

@@ -18,7 +18,7 @@ import pytest
 
 from tests.distros.environments import environment
 from tests.distros.instrumented import APPLICATION, Ran, run
-from tests.support.agents_receiver import Receiver
+from tests.distros.receiver import Receiver
 from tests.support.background_process import free_ports
 from tests.support.patience import PATIENCE
 from tests.support.received import Received, ReceivedLog, Scalar

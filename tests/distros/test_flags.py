@@ -15,7 +15,7 @@ import pytest
 from otel_tcplife import environment_variables
 from tests.distros.environments import environment
 from tests.distros.instrumented import APPLICATION, Ran, run
-from tests.support.agents_receiver import Receiver
+from tests.distros.receiver import Receiver
 from tests.support.background_process import free_ports
 from tests.support.received import ReceivedLog
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import sys
+import time
 
 _PR_SET_NAME = 15
 
@@ -35,6 +36,7 @@ def main() -> None:
                 client = socket.create_connection(listener.getsockname())
                 listener.accept()[0].close()
                 client.close()
+                time.sleep(0.001)
             if not told:
                 told = True
                 print(listener.getsockname()[1], flush=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Family, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Family, Session
 
 
 class Adopted:
@@ -33,7 +33,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Bytes go both ways before tracing begins and while it goes on; then the client closes, and the server."""
     family: Family = request.param
     directory = tmp_path_factory.mktemp("adopted")
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         session = Session(family, client, server)
         session.open()
         session.exchange(100_000, 1)
@@ -71,14 +71,14 @@ def test_what_is_known_of_it_is_reported_once_and_exactly(adopted: Adopted, role
 
 def test_a_socket_of_several_processes_belongs_to_the_one_that_closes_it(tmp_path: Path) -> None:
     """A forked child has its parent's descriptors: which of them owns the session is seen only at the end."""
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
         session.open()
-        child = server.tell("fork")
+        child = server.fork("act-child")
         with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]):
             client.tell("close", "c")
             server.tell("close", "s")
-            server.tell("end_child")
+            child.leave()
         log = Adopted(session, tmp_path).end(session.server_port, session.client_port)
     assert log.attributes["tcplife.owner.source"] == "close"
-    assert log.attributes["process.pid"] == child
+    assert log.attributes["process.pid"] == child.pid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from tests.support.background_process import refusing_port
 from tests.support.host_agent import HostAgent
 from tests.support.other_sessions import others
-from tests.support.received import last_points, read_otlp_json_lines
-from tests.support.scripted_receiver import Answer, ScriptedReceiver, partial_success
+from tests.support.otlp_receiver import PROTOBUF, Answer, HttpReceiver, Request, partial_success
+from tests.support.received import last_points, read_otlp_json_lines, read_requests
 from tests.support.traffic import Traffic
 
 
@@ -72,17 +73,41 @@ def test_a_session_that_nobody_had_accepted_when_tracing_began_is_counted_as_not
     assert sum(kernel.values()) == _seen(agent)
 
 
-_ANSWERS: dict[str, Answer] = {
-    "rejects some of each request": lambda _, records: (200, partial_success(min(records, 3))),
-    "refuses each request": lambda _, records: (400, b""),
-    "is busy at first": lambda number, _: (503 if number < 1 else 200, b""),
+_ANSWERS: dict[str, Callable[[int, int], Answer]] = {
+    "rejects some of each request": lambda _, records: Answer(200, PROTOBUF, partial_success(min(records, 3))),
+    "refuses each request": lambda _, records: Answer(400),
+    "is busy at first": lambda number, _: Answer(503 if number < 1 else 200, PROTOBUF),
 }
+"""From the number of a request of logs, from 0, and that of its records."""
+
+
+class _Receiver(HttpReceiver):
+    """Answers requests of logs like this, and takes all metrics."""
+
+    def __init__(self, answer: Callable[[int, int], Answer]) -> None:
+        super().__init__()
+        self._answer, self._count = answer, 0
+        self.records = 0
+        """Records in requests that were answered with 200, rejected ones included."""
+        self.seen = 0
+        """Records in all requests, those of a request that comes again counted again."""
+
+    def answer_to(self, request: Request) -> Answer:
+        if request.signal != "logs":
+            return self.answer
+        records = len(read_requests([request.as_json()]).logs)
+        answer = self._answer(self._count, records)
+        self._count += 1
+        self.seen += records
+        if answer.status == 200:
+            self.records += records
+        return answer
 
 
 @pytest.mark.parametrize("name", _ANSWERS)
 def test_what_a_receiver_rejects_is_counted(name: str) -> None:
     traffic = Traffic()
-    with ScriptedReceiver(_ANSWERS[name]) as receiver:
+    with _Receiver(_ANSWERS[name]) as receiver:
         with HostAgent(["--no-table"], {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as agent:
             made = traffic.sessions(20)
             while (receiver.seen if name == "refuses each request" else receiver.records) < made:

@@ -17,8 +17,8 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.live import syn_flood
-from tests.support.actor import Actor
-from tests.support.other_sessions import change, most, others, read_active
+from tests.support.actor import Actor, run_actor
+from tests.support.other_sessions import ActiveSince, most, others
 from tests.support.place import network_namespace
 from tests.support.proc_net import State, sockets
 from tests.support.session_pairs import Pairs, of_namespace
@@ -67,6 +67,14 @@ def _cookies_sent(process: Actor) -> int:
     return int(dict(zip(names, values))["SyncookiesSent"])
 
 
+def _were_given_up(failed: SessionBatch, pid: int) -> None:
+    for record in log_records(failed):
+        assert record.event_name == "tcplife.connect.failed"
+        assert record.attributes
+        assert record.attributes["error.type"] == "_OTHER"
+        assert record.attributes["process.pid"] == pid
+
+
 _MOST_SESSIONS, _SYNS = 4096, 20_000
 
 
@@ -79,38 +87,32 @@ _MOST_SESSIONS, _SYNS = 4096, 20_000
     ],
 )
 def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: int, half_open: range) -> None:
-    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+    with (
+        _place() as place,
+        run_actor("act-client", run=place.run) as client,
+        run_actor("act-server", run=place.run) as server,
+    ):
         place.set(core__somaxconn=65535, ipv4__tcp_max_syn_backlog=65535, ipv4__tcp_syncookies=syncookies)
         pairs = Pairs(client, server, backlog)
-        batches: list[SessionBatch] = []
         with closing(_trace(_MOST_SESSIONS)) as source:
-            first = read_active(source, place.inode)
-            before = others(place.inode)
-
-            def moved_by(ends: int) -> bool:
-                now = read_active(source, place.inode)
-                return now.count - first.count - ends in change(first, now)
-
+            active = ActiveSince(source, place.inode)
             lasting = pairs.open(10)
-            program = [sys.executable, "-IS", syn_flood.__file__, str(pairs.port), str(_SYNS)]
-            with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *place.run, *program]) as flood:
-                while flood.poll() is None and len(pairs.client_ports) < 500:
-                    _play(pairs)
-                    batches.append(source.read())
-            assert flood.returncode == 0
+            batches = _flood(place, pairs, source)
             for _ in range(10):
                 _play(pairs)
             assert sum(each.state is State.SYN_RECV for each in sockets(Path(f"/proc/{server.pid}"))) in half_open
             assert (_cookies_sent(server) > 0) == (syncookies > 0)
             pairs.wait_until_open(2 * len(lasting))
-            assert moved_by(2 * len(lasting))
+            assert active.moved_by(2 * len(lasting))
             for number in lasting:
                 pairs.close(number)
             pairs.wait_until_open(0)
-            assert moved_by(0)
+            assert active.moved_by(0)
             batches.append(source.drain())
             outcomes = source.stats().outcomes
-            if most(before, others(place.inode)) < _MOST_SESSIONS // 2:  # else others may have taken all the room
+            if (
+                most(active.first.before, others(place.inode)) < _MOST_SESSIONS // 2
+            ):  # else others may have taken all the room
                 assert outcomes["map_full"] == 0
             assert outcomes["submitted"] == sum(map(len, batches))
             assert sum(outcomes.values()) == source.stats().seen
@@ -119,6 +121,18 @@ def test_a_flood_of_syns_takes_no_room_from_sessions(syncookies: int, backlog: i
     assert Counter(_ends(reported[reported["role"] == 2])) == made
     assert Counter(_ends(reported[reported["role"] == 1])) == Counter((peer, local) for local, peer in made.elements())
     assert set(reported["bytes_sent"].tolist()) <= {0, 5}
+
+
+def _flood(place: _Place, pairs: Pairs, source: LiveSource) -> list[SessionBatch]:
+    """Have sessions while SYNs come that nobody stands behind; return what was read meanwhile."""
+    batches: list[SessionBatch] = []
+    program = [sys.executable, "-IS", syn_flood.__file__, str(pairs.port), str(_SYNS)]
+    with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *place.run, *program]) as flood:
+        while flood.poll() is None and len(pairs.client_ports) < 500:
+            _play(pairs)
+            batches.append(source.read())
+    assert flood.returncode == 0
+    return batches
 
 
 def _play(pairs: Pairs) -> None:
@@ -131,11 +145,15 @@ def _play(pairs: Pairs) -> None:
 def test_connects_that_nobody_answers_take_the_room_of_sessions_until_they_end() -> None:
     """They are followed, as each may become a session; those that find no room are lost, and counted when they end."""
     room, connects = 256, 600
-    with _place() as place, Actor("act-client", run=place.run) as client, Actor("act-server", run=place.run) as server:
+    with (
+        _place() as place,
+        run_actor("act-client", run=place.run) as client,
+        run_actor("act-server", run=place.run) as server,
+    ):
         pairs = Pairs(client, server)
         with closing(_trace(room)) as source:
             before = others(place.inode)
-            ports = [client.tell("begin_connect", f"hanging{number}", _NOBODY, 80) for number in range(connects)]
+            ports = [client.begin_connect(f"hanging{number}", _NOBODY, 80) for number in range(connects)]
             missed = pairs.open(20)
             for number in missed:
                 pairs.close(number)
@@ -154,11 +172,7 @@ def test_connects_that_nobody_answers_take_the_room_of_sessions_until_they_end()
     failed, sessions = reported[reported["peer_port"] == 80], reported[reported["peer_port"] != 80]
     assert room - taken_by_others <= len(failed) <= room
     assert set(failed["local_port"].tolist()) <= set(ports)
-    for record in log_records(failed):
-        assert record.event_name == "tcplife.connect.failed"
-        assert record.attributes
-        assert record.attributes["error.type"] == "_OTHER"
-        assert record.attributes["process.pid"] == client.pid
+    _were_given_up(failed, client.pid)
     if taken_by_others < room:
         ends = (pairs.client_ports[late], pairs.port), (pairs.port, pairs.client_ports[late])
         assert set(ends) <= set(_ends(sessions)), "there is room again"

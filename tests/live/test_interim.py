@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, last_points, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _PROGRESS, _CLOSED = "tcplife.session.progress", "tcplife.session.closed"
 
@@ -28,7 +28,7 @@ def _wait_for(directory: Path, session: Session, reports: int) -> None:
 
 def test_a_session_is_reported_while_it_goes_on_and_counted_once(tmp_path: Path) -> None:
     environment = {"OTEL_PYTHON_TCPLIFE_INTERIM": "0.4"}
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
         with HostAgent(["--otlp-file", str(tmp_path)], environment) as agent:
             session.open()
@@ -73,7 +73,7 @@ def _counted_once(directory: Path, agent: HostAgent) -> None:
 
 
 def test_without_the_option_there_are_none(tmp_path: Path) -> None:
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
         with HostAgent(["--otlp-file", str(tmp_path)]):
             session.open()

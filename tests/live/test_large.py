@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.actor import Actor
+from tests.support.actor import Actor, run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _BY_CLIENT, _BY_SERVER = (4 << 30) + 12345, (4 << 30) + 67890
 
@@ -29,7 +29,7 @@ class Large:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
     watched, adopted = (tmp_path_factory.mktemp(name) for name in ("watched", "adopted"))
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         session = Session(FAMILIES[0], client, server)
         with HostAgent(["--otlp-file", str(watched), "--no-table"]):
             session.open()

@@ -17,10 +17,10 @@ from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.played_session import CLIENT, SERVER
 from tests.support.received import read_otlp_json_lines
-from tests.support.scenarios import CLIENT, SERVER
 from tests.support.session_pairs import Pairs, of_namespace
 
 _OWNER = {"process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source"}
@@ -34,7 +34,7 @@ def each_read_looks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _pairs() -> Generator[Pairs]:
-    with Actor(CLIENT) as client, Actor(SERVER) as server:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
         yield Pairs(client, server)
 
 

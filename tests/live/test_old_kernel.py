@@ -14,10 +14,10 @@ from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import Role, SessionBatch, concatenated
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.old_kernel import OlderBtf
 from tests.support.place import cgroup, move
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 
 _CGROUP = {("sock_cgroup_data", "val"): ("sock_cgroup_data", "cgroup")}
 _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
@@ -43,7 +43,7 @@ def _server_end(source: LiveSource, port: int) -> dict[str, Any]:
 
 def test_the_cgroup_before_5_15(monkeypatch: pytest.MonkeyPatch) -> None:
     """It lies in what is called `val` there, which here is the same place."""
-    with cgroup("tcplife-test/old") as directory, Actor(CLIENT) as client, Actor(SERVER) as server:
+    with cgroup("tcplife-test/old") as directory, run_actor(CLIENT) as client, run_actor(SERVER) as server:
         move(server.pid, directory)
         with closing(_source(monkeypatch, OlderBtf(renamed=_CGROUP))) as source:
             session = Session(FAMILIES[0], client, server)
@@ -68,7 +68,7 @@ def test_the_executable_of_a_process_that_ends_before_6_16(
             return stack.enter_context(closing(_source(monkeypatch, older)))
 
         source = trace() if began == "while tracing" else None
-        client, server = stack.enter_context(Actor(CLIENT)), stack.enter_context(Actor(SERVER))
+        client, server = stack.enter_context(run_actor(CLIENT)), stack.enter_context(run_actor(SERVER))
         session = Session(FAMILIES[0], client, server)
         source = source or trace()
         session.open()

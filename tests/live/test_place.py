@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
 from tests.support.place import cgroup, move, network_namespace
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
-from tests.support.scenarios import CLIENT, FAMILIES, SERVER, Session
 
 _IDS = {name: digit * 64 for name, digit in (("client", "c"), ("server", "5"))}
 
@@ -41,7 +41,7 @@ def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) 
         with cgroup(paths[0]) as of_client, cgroup(paths[1]) as of_server:
             if made == "before tracing":
                 tracing.enter_context(agent)
-            with Actor(CLIENT) as client, Actor(SERVER) as server:
+            with run_actor(CLIENT) as client, run_actor(SERVER) as server:
                 move(client.pid, of_client)
                 move(server.pid, of_server)
                 session = Session(FAMILIES[0], client, server)
@@ -51,7 +51,11 @@ def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) 
 
 
 def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
-    with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]), Actor(CLIENT) as client, Actor(SERVER) as server:
+    with (
+        HostAgent(["--otlp-file", str(tmp_path), "--no-table"]),
+        run_actor(CLIENT) as client,
+        run_actor(SERVER) as server,
+    ):
         session = Session(FAMILIES[0], client, server)
         _played(session)
     for log in _ends(tmp_path, session).values():
@@ -61,7 +65,7 @@ def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
 def test_the_network_namespace_is_that_of_the_socket(tmp_path: Path) -> None:
     with network_namespace() as (name, inode), HostAgent(["--otlp-file", str(tmp_path), "--no-table"]):
         run = ["ip", "netns", "exec", name]
-        with Actor(CLIENT, run=run) as client, Actor(SERVER, run=run) as server:
+        with run_actor(CLIENT, run=run) as client, run_actor(SERVER, run=run) as server:
             session = Session(FAMILIES[0], client, server)
             _played(session)
     ends = _ends(tmp_path, session)

@@ -11,10 +11,12 @@ import pytest
 from otel_tcplife.conventions import SCOPE
 from otel_tcplife.version import __version__
 from tests.support.any_collector import collector_class
+from tests.support.expected_end import ExpectedEnd
 from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
+from tests.support.played_session import FAMILIES
 from tests.support.received import ReceivedLog, ReceivedPoint, last_points
-from tests.support.scenarios import FAMILIES, PLAYS, End, play_all
+from tests.support.scenarios import PLAYS, play_all
 
 _NAMES = [f"{family.name} {action}" for family in FAMILIES for action in [*(p.__name__ for p in PLAYS), "refused"]]
 
@@ -23,7 +25,7 @@ _NAMES = [f"{family.name} {action}" for family in FAMILIES for action in [*(p.__
 class Run:
     """What was done, and all that came of it."""
 
-    ends: list[End]
+    ends: list[ExpectedEnd]
     logs: list[ReceivedLog]
     points: list[ReceivedPoint]
     said: list[str]
@@ -70,7 +72,7 @@ def _play(protocol: str, directory: Path) -> tuple[Run, int]:
     return Run(ends, collector.logs(), collector.metrics(), agent.said, agent.rows(), rows), agent.missed
 
 
-def _of(run: Run, end: End) -> ReceivedLog:
+def _of(run: Run, end: ExpectedEnd) -> ReceivedLog:
     """The one record of this end."""
     found = [log for log in run.logs if log.ports == end.ports and not log.is_elsewhere]
     assert len(found) == 1, f"{end.scenario}, {end.attributes['tcplife.role']}: reported {len(found)} times"
@@ -88,10 +90,10 @@ def test_each_end_is_reported_once_as_it_was(run: Run, name: str) -> None:
 def test_health_is_there_for_sessions(run: Run) -> None:
     for end in run.ends:
         if end.event == "tcplife.session.closed":
-            attributes = _of(run, end).attributes
-            assert end.duration
+            bounds = end.measured["tcplife.session.duration"]
+            assert bounds
             for name in ("tcplife.rtt.min", "tcplife.rtt.smoothed"):
-                assert 0 < float(attributes[name]) * 1e9 < end.duration[1]
+                assert 0 < float(_of(run, end).attributes[name]) * 1e9 < bounds[1]
 
 
 def test_the_body_is_a_readable_line(run: Run) -> None:
@@ -160,12 +162,12 @@ def test_the_table_has_a_line_for_each_end(run: Run) -> None:
     for end in run.ends:
         local, peer = map(str, end.ports)
         [row] = [row for row in rows[1:] if (row[4], row[6]) == (local, peer)]
-        wanted: dict[str, Any] = end.attributes
+        wanted: dict[str, Any] = dict(end.attributes)
         assert row[:4] == [
             str(wanted["process.pid"]), wanted["tcplife.comm"], wanted["network.type"][-1],
             wanted["network.local.address"],
         ]  # fmt: skip
-        assert row[7:9] == [str(wanted.get(f"tcplife.bytes.{way}", 0) // 1024) for way in ("sent", "received")]
+        assert row[7:9] == [str((wanted[f"tcplife.bytes.{way}"] or 0) // 1024) for way in ("sent", "received")]
 
 
 def test_agreement_with_libbpf_tcplife(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

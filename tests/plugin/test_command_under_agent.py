@@ -10,7 +10,7 @@ import pytest
 
 from otel_tcplife.conventions import SCOPE
 from tests.support.host_agent import HostAgent
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
 from tests.support.received import last_points, read_otlp_json_lines
 from tests.support.traffic import Traffic
 
@@ -22,9 +22,9 @@ def test_it_traces_once_and_the_agent_exports(scope: str, tmp_path: Path) -> Non
     received, written = tmp_path / "received", tmp_path / "written"
     received.mkdir()
     traffic = Traffic()
-    with OtlpSink(received) as sink:
+    with FileReceiver(received) as receiver:
         environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_SERVICE_NAME": "tcplife-of-the-host",

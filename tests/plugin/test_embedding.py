@@ -21,7 +21,7 @@ from otel_tcplife import tracing as tracing_module
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.instrumentor import TcplifeInstrumentor
 from otel_tcplife.tracing import start_tracing
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.traffic import Traffic
 
 
@@ -87,14 +87,14 @@ def test_the_host_with_filters(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tracing_module, "collector_before", none_collects)
     providers = Providers()
-    with Actor("act-client") as client, Actor("act-server") as server:
+    with run_actor("act-client") as client, run_actor("act-server") as server:
         ports = [server.tell("listen", name, "127.0.0.1") for name in ("kept", "other")]
         with start_tracing(
             logger_provider=providers.logs, meter_provider=providers.metrics, scope="host", remote_ports=ports[:1]
         ) as tracing:
             assert tracing.is_tracing
             for name, port in zip(("kept", "other"), ports):
-                client.tell("connect", "c", "127.0.0.1", port)
+                client.connect("c", "127.0.0.1", port)
                 server.tell("accept", name, "s")
                 client.tell("close", "c")
                 server.tell("close", "s")

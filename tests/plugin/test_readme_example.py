@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 from tests.readme import python_example
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.host_scope import UNABLE_TO_SEE_OTHERS
 
 
 def test_the_embedding_prints_the_sessions_of_the_port() -> None:
     example = python_example("start_tracing")
-    with Actor("act-client") as client, Actor("act-server") as server:
+    with run_actor("act-client") as client, run_actor("act-server") as server:
         port = server.tell("listen", "l", "127.0.0.1")
         with subprocess.Popen(
             [*UNABLE_TO_SEE_OTHERS, sys.executable, "-uc", example.replace("443", str(port))],
@@ -22,7 +22,7 @@ def test_the_embedding_prints_the_sessions_of_the_port() -> None:
             assert running.stdout
             while running.stdout.read(1) not in (".", ""):  # at which its prompt ends
                 pass
-            client.tell("connect", "c", "127.0.0.1", port)
+            client.connect("c", "127.0.0.1", port)
             server.tell("accept", "l", "s")
             client.tell("close", "c")
             server.tell("close", "s")

@@ -19,15 +19,13 @@ from otel_tcplife.conventions import (
     HistogramMetric,
 )
 from otel_tcplife.version import __version__
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
+from tests.support.expected_end import ExpectedEnd
 from tests.support.host_agent import HostAgent
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
+from tests.support.played_session import CLIENT, FAMILIES, SERVER
 from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_otlp_json_lines
 from tests.support.scenarios import (
-    CLIENT,
-    FAMILIES,
-    SERVER,
-    End,
     client_closes_first,
     client_resets,
     half_close,
@@ -49,7 +47,7 @@ _MEASURED = {"tcplife.session.duration", "tcplife.handshake.duration"}
 class Run:
     """What was done, and what each form told of it."""
 
-    ends: list[End]
+    ends: list[ExpectedEnd]
     agent: dict[tuple[int, int], list[ReceivedLog]]
     plugin: dict[tuple[int, int], list[ReceivedLog]]
     points: list[ReceivedPoint]
@@ -59,19 +57,19 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     by_agent, by_plugin = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("plugin")
-    with OtlpSink(by_plugin) as sink, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
-        instrumented = ["env", *_environment(sink.http_endpoint), INSTRUMENT]
+    with FileReceiver(by_plugin) as receiver, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
+        instrumented = ["env", *_environment(receiver.endpoint), INSTRUMENT]
         with (
-            Actor(CLIENT, run=instrumented, isolated=False) as client,
-            Actor(SERVER, run=instrumented, isolated=False) as server,
+            run_actor(CLIENT, run=instrumented, isolated=False) as client,
+            run_actor(SERVER, run=instrumented, isolated=False) as server,
         ):
-            ends: list[End] = []
+            ends: list[ExpectedEnd] = []
             for family in FAMILIES:
                 for action in _PLAYS:
                     ends += play_between(client, server, family, action)
                 ends += refused_between(client, server, family)
-            client.leave()
-            server.leave()
+            client.end()
+            server.end()
     received = read_otlp_json_lines(by_plugin / "logs.jsonl")
     metrics = read_otlp_json_lines(by_plugin / "metrics.jsonl")
     return Run(ends, _by_ports(read_otlp_json_lines(by_agent / "logs.jsonl")), _by_ports(received), metrics.points)

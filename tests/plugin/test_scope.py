@@ -16,7 +16,7 @@ import pytest
 from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
-from tests.support.actor import Actor
+from tests.support.actor import run_actor
 from tests.support.background_process import refusing_port
 from tests.support.traffic import Traffic
 
@@ -63,19 +63,19 @@ def _fork(action: Callable[[], object]) -> int:
 
 
 def test_its_own_sessions_and_no_others() -> None:
-    with Actor("act-client") as client, Actor("act-server") as server, refusing_port() as refusing:
+    with run_actor("act-client") as client, run_actor("act-server") as server, refusing_port() as refusing:
         before = Traffic()
         with tracing() as source:
             foreign = server.tell("listen", "l", "127.0.0.1")
-            _, error = client.tell("connect", "c", "127.0.0.1", foreign)
+            _, error = client.connect("c", "127.0.0.1", foreign)
             assert not error
             server.tell("accept", "l", "s")
             client.tell("close", "c")
             server.tell("close", "s")
-            client.tell("connect", "refused", "127.0.0.1", refusing)
+            client.connect("refused", "127.0.0.1", refusing)
             for traffic in (before, Traffic()):
                 traffic.sessions(2)
-                client.tell("connect", "c", "127.0.0.1", traffic.port)
+                client.connect("c", "127.0.0.1", traffic.port)
                 ours = traffic.accept()
                 client.tell("close", "c")
                 ours.close()
@@ -138,10 +138,10 @@ def test_a_process_that_becomes_another_one_traces_no_more() -> None:
 
 
 def test_sessions_that_are_open_when_it_begins() -> None:
-    with Actor("act-client") as client:
+    with run_actor("act-client") as client:
         traffic = Traffic()
         both = traffic.open()
-        port, _ = client.tell("connect", "c", "127.0.0.1", traffic.port)
+        port, _ = client.connect("c", "127.0.0.1", traffic.port)
         ours = traffic.accept()
         with tracing() as source:
             for end in (*both, ours):

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 from typing_extensions import Self
 
 from tests.support.bpf_objects import BpfObject
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
 from tests.support.patience import PATIENCE
 from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
@@ -28,7 +28,7 @@ _PROJECT = Path(__file__).parents[2]
 Told = dict[str, Any]
 
 
-class End(NamedTuple):
+class SessionEnd(NamedTuple):
     """One end of a session."""
 
     pid: int
@@ -39,40 +39,41 @@ class End(NamedTuple):
     received: int
 
 
-class Sink(OtlpSink):
+class Receiver(FileReceiver):
     """Where all processes of a test export to."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._directory = directory
-        self.port = int(self.http_endpoint.rpartition(":")[2])
+        self.port = self.server_port
 
     def logs(self) -> list[ReceivedLog]:
         """What came so far of sessions, less those of the exporters."""
-        logs = read_otlp_json_lines(self._directory / "logs.jsonl", growing=True).logs
+        logs = read_otlp_json_lines(self.directory / "logs.jsonl", growing=True).logs
         return [log for log in logs if log.ports[1] != self.port]
 
-    def ends(self) -> list[End]:
+    def ends(self) -> list[SessionEnd]:
         """The ends of sessions that were reported so far."""
         return [_end(log) for log in self.logs() if log.event_name == "tcplife.session.closed"]
 
     def points(self) -> list[ReceivedPoint]:
         """The data points that came so far."""
-        return read_otlp_json_lines(self._directory / "metrics.jsonl", growing=True).points
+        return read_otlp_json_lines(self.directory / "metrics.jsonl", growing=True).points
 
-    def wait_for(self, ends: Collection[End]) -> None:
+    def wait_for(self, ends: Collection[SessionEnd]) -> None:
         """Wait until all of them were reported."""
         wait_until(lambda: not set(ends) - set(self.ends()), lambda: f"not reported: {set(ends) - set(self.ends())}")
 
 
-def _end(log: ReceivedLog) -> End:
+def _end(log: ReceivedLog) -> SessionEnd:
     role, attributes = log.attributes.get("tcplife.role"), log.attributes
     ports = int(attributes["network.local.port"]), int(attributes["network.peer.port"])
     sizes = int(attributes["tcplife.bytes.sent"]), int(attributes["tcplife.bytes.received"])
-    return End(int(attributes["process.pid"]), None if role is None else str(role), *ports, *sizes)
+    return SessionEnd(int(attributes["process.pid"]), None if role is None else str(role), *ports, *sizes)
 
 
-def differences(made: Iterable[End], reported: Iterable[End]) -> tuple[list[End], list[End]]:
+def differences(
+    made: Iterable[SessionEnd], reported: Iterable[SessionEnd]
+) -> tuple[list[SessionEnd], list[SessionEnd]]:
     """The ends that were not reported, and what was reported too often or of none that was made."""
     made, reported = Counter(made), Counter(reported)
     return sorted((made - reported).elements()), sorted((reported - made).elements())
@@ -92,13 +93,15 @@ class Traced:
     It and all that it starts end when their standard input does.
     """
 
-    def __init__(self, *program: str, sink: Sink, environ: Mapping[str, str] = {}, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *program: str, receiver: Receiver, environ: Mapping[str, str] = {}, within: Sequence[str] = ()
+    ) -> None:
         """`within` is a command that runs it in some place, as the process that it is itself."""
         agent = str(_BINARIES / "opentelemetry-instrument")
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, agent, sys.executable, *program]
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_BLRP_SCHEDULE_DELAY": "100",
@@ -156,9 +159,9 @@ class Traced:
         """What it told by this name so far."""
         return [told[what] for told in self.told if what in told]
 
-    def ends(self) -> list[End]:
+    def ends(self) -> list[SessionEnd]:
         """The ends of the sessions that its processes told of."""
-        return [End(told["pid"], *told["end"]) for told in self.told if "end" in told]
+        return [SessionEnd(told["pid"], *told["end"]) for told in self.told if "end" in told]
 
     def bpf(self) -> set[BpfObject]:
         """What its processes told that they hold."""

@@ -39,6 +39,19 @@ def read_active(source: LiveSource, own: int) -> Active:
     return Active(count, before, others(own))
 
 
+class ActiveSince:
+    """How the number of active sessions moves from when this is made, in the namespace with this inode."""
+
+    def __init__(self, source: LiveSource, own: int) -> None:
+        self._source, self._own = source, own
+        self.first = read_active(source, own)
+
+    def moved_by(self, ends: int) -> bool:
+        """Whether so many ends of sessions more are open there, as far as can be told beside those of others."""
+        now = read_active(self._source, self._own)
+        return now.count - self.first.count - ends in change(self.first, now)
+
+
 def most(before: Others, after: Others) -> int:
     """How many sessions and connects of others there can have been at any one time between."""
     return len(before.sessions | after.sessions) + before.connecting + _opened(before, after)

@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import gzip
+import json
 import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from typing_extensions import Self
 
-from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
-from otel_tcplife.export.otlp.reply import Reply, Success
-from otel_tcplife.export.otlp.transport import Transport
 from tests.support.tls import Tls
 
-USER_AGENT = "otel-tcplife/1.2.3"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
-PATIENCE = 120.0
-"""Seconds for what answers at once, however slow the machine."""
-IMPATIENCE = 0.3
-"""Seconds for what never answers."""
-
-Connect = Callable[..., Transport]
-"""From an endpoint, and OTEL_EXPORTER_OTLP_* by the ends of their names, to a transport that ends with the test."""
+_MESSAGES = {"logs": ExportLogsServiceRequest, "metrics": ExportMetricsServiceRequest}
 
 
-def configured(signal: Signal, endpoint: str, **options: str) -> OtlpConfig:
-    """The configuration of these OTEL_EXPORTER_OTLP_* variables, without the start of their names."""
-    environ = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in options.items()}
-    return otlp_config(signal, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **environ})
-
-
-def partial_success(rejected: int, message: str) -> bytes:
+def partial_success(rejected: int, message: str = "not these") -> bytes:
     """The body of an answer that rejects so many records."""
     partial = ExportLogsPartialSuccess(rejected_log_records=rejected, error_message=message)
     return ExportLogsServiceResponse(partial_success=partial).SerializeToString()
-
-
-def reply_from(address: str, reply: Reply) -> Reply:
-    """The expected reply with the address of the receiver for PEER."""
-    if isinstance(reply, Success):
-        return reply
-    return dataclasses.replace(reply, reason=reply.reason.replace("PEER", address))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +42,29 @@ class Request:
     """What a receiver got."""
 
     path: str
+    """Of gRPC, that of the same request over HTTP."""
     headers: dict[str, str]
     """By lower-case name; the metadata of gRPC."""
     body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The body as it was before it was compressed."""
+        return gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+
+    @property
+    def signal(self) -> str:
+        """`logs`, `metrics`, or another end of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_otlp(self) -> bool:
+        """Whether it has logs or metrics."""
+        return self.signal in _MESSAGES
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as OTLP JSON, which has enumerations as numbers, unlike the JSON of other protocol buffers."""
+        return MessageToDict(_MESSAGES[self.signal].FromString(self.content), use_integers_for_enums=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,17 +77,29 @@ class Answer:
 
 
 class HttpReceiver(ThreadingHTTPServer):
-    """An HTTP server, inside its `with` block, that gives one answer to all requests; `act` replaces the answering."""
+    """An HTTP server, inside its `with` block, that gives one answer to all requests; `act` replaces the answering.
+
+    A subclass may answer each request by itself.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), HttpHandler)
         self.address = f"127.0.0.1:{self.server_port}"
+        self.endpoint = f"http://{self.address}"
         self.answer = Answer(200, PROTOBUF)
         self.act: Callable[[HttpHandler], None] = HttpHandler.give_answer
         self.requests: list[Request] = []
         self.connections = 0
+
+    def take(self, request: Request) -> None:
+        """Keep a request; several threads may do so at once."""
+        self.requests.append(request)
+
+    def answer_to(self, request: Request) -> Answer:
+        """What is said to a request."""
+        return self.answer
 
     def speak_tls(self, tls: Tls, *, ask_client: bool = False) -> None:
         """From the next connection on."""
@@ -127,12 +144,13 @@ class HttpHandler(BaseHTTPRequestHandler):
         """Keep the request, and have it answered."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.receiver.requests.append(Request(self.path, headers, body))
+        self._request = Request(self.path, headers, body)
+        self.receiver.take(self._request)
         self.receiver.act(self)
 
     def give_answer(self) -> None:
         """Give the receiver's answer."""
-        answer = self.receiver.answer
+        answer = self.receiver.answer_to(self._request)
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
@@ -141,6 +159,23 @@ class HttpHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: a test's output is no access log."""
+
+
+class FileReceiver(HttpReceiver):
+    """Writes what it gets as OTLP JSON lines to logs.jsonl and metrics.jsonl of a directory, as the Collector does."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+        self._writing = threading.Lock()
+        for signal in _MESSAGES:
+            (directory / f"{signal}.jsonl").touch()
+
+    def take(self, request: Request) -> None:
+        """Write it, and keep nothing."""
+        line = json.dumps(request.as_json()) + "\n"
+        with self._writing, (self.directory / f"{request.signal}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line)
 
 
 class GrpcReceiver:
@@ -152,20 +187,22 @@ class GrpcReceiver:
         self._server = grpc.server(
             ThreadPoolExecutor(4), options=[(f"grpc.{name}", value) for name, value in options.items()]
         )
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._export)
-        for signal in ("logs.v1.Logs", "metrics.v1.Metrics"):
-            service = f"opentelemetry.proto.collector.{signal}Service"
+        for signal in _MESSAGES:
+            export = functools.partial(self._export, signal)
+            handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
+            service = f"opentelemetry.proto.collector.{signal}.v1.{signal.title()}Service"
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
         listen = "127.0.0.1:0"
         port = (
             self._server.add_secure_port(listen, credentials) if credentials else self._server.add_insecure_port(listen)
         )
         self.address = f"127.0.0.1:{port}"
+        self.endpoint = f"http://{self.address}"
         self._server.start()
 
-    def _export(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def _export(self, signal: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        self.requests.append(Request("", metadata, request))
+        self.requests.append(Request(f"/v1/{signal}", metadata, request))
         return self.answer(context)
 
     def stop(self) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing_extensions import Self
 
 from tests.support.background_process import BackgroundProcess, free_ports
-from tests.support.otlp_sink import OtlpSink
+from tests.support.otlp_receiver import FileReceiver
 from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
 
 class Rotel:
     """Rotel on free loopback ports, with the interface of Collector less TLS, which it cannot receive.
 
-    It has no file exporter, so an OtlpSink that it sends on to writes the files. Entering raises RuntimeError with what
-    Rotel said where it cannot start, and importlib.metadata.PackageNotFoundError where it is not installed.
+    It has no file exporter, so a FileReceiver that it sends on to writes the files. Entering raises RuntimeError with
+    what Rotel said where it cannot start, and importlib.metadata.PackageNotFoundError where it is not installed.
     """
 
     def __init__(self, directory: Path, *, env: Mapping[str, str] = {}) -> None:
@@ -31,7 +31,7 @@ class Rotel:
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as started:
-            sink = started.enter_context(OtlpSink(self._directory))
+            receiver = started.enter_context(FileReceiver(self._directory))
             grpc_port, http_port = self._ports
             command = [
                 # Not by importing the package: its own way to start this is a daemon, which a test could leave behind.
@@ -39,7 +39,7 @@ class Rotel:
                 *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc_port}"),
                 *("--otlp-http-endpoint", f"127.0.0.1:{http_port}"),
                 *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-                *("--otlp-exporter-endpoint", sink.http_endpoint),
+                *("--otlp-exporter-endpoint", receiver.endpoint),
             ]
             log = self._directory / "rotel.log"
             self._process = BackgroundProcess(command, log=log, env=self._env, ports=self._ports)

@@ -21,14 +21,14 @@ class Pairs:
     def __init__(self, client: Actor, server: Actor, backlog: int = 128) -> None:
         self.client = client
         self.server = server
-        self.port: int = server.tell("listen", "listener", ADDRESS, False, backlog)
+        self.port: int = server.tell("listen", "listener", ADDRESS, [], 0, backlog)
         self.client_ports: list[int] = []
         """By number."""
 
     def connect(self) -> int:
         """Open a session that the server has yet to accept; return its number."""
         number = len(self.client_ports)
-        port, error = self.client.tell("connect", f"c{number}", ADDRESS, self.port)
+        port, error = self.client.connect(f"c{number}", ADDRESS, self.port)
         assert not error
         self.client_ports.append(port)
         return number
@@ -48,8 +48,8 @@ class Pairs:
 
     def leak(self, number: int) -> None:
         """The client resets it, and the server, which knows that, keeps its descriptor."""
-        self.client.tell("reset", f"c{number}")
-        with pytest.raises(RuntimeError, match="Connection reset by peer"):
+        self.client.reset(f"c{number}")
+        with pytest.raises(RuntimeError, match="ECONNRESET"):
             self.server.tell("receive", f"s{number}", 1)
 
     def wait_until_open(self, ends: int) -> None:

@@ -19,9 +19,10 @@ from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import COMMAND
 from otel_tcplife.pipeline.queue import SinkQueue
 from otel_tcplife.pipeline.retry import RetryingSink
-from tests.support.otlp_receiver import PROTOBUF, Answer, HttpHandler, HttpReceiver, configured
+from tests.support.otlp_receiver import PROTOBUF, Answer, HttpHandler, HttpReceiver
 from tests.support.otlp_receiver import partial_success as partial_success_body
 from tests.support.sessions import sessions
+from tests.support.transports import configured
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 

@@ -14,18 +14,10 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success
-from tests.support.otlp_receiver import (
-    IMPATIENCE,
-    PATIENCE,
-    USER_AGENT,
-    Connect,
-    GrpcReceiver,
-    HttpReceiver,
-    grpc_credentials,
-    partial_success,
-    reply_from,
-)
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, grpc_credentials, partial_success
+from tests.support.patience import PATIENCE
 from tests.support.tls import Tls
+from tests.support.transports import IMPATIENCE, USER_AGENT, Connect, reply_from
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 

@@ -15,20 +15,10 @@ from google.rpc.status_pb2 import Status
 
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success
-from tests.support.otlp_receiver import (
-    IMPATIENCE,
-    PATIENCE,
-    PROTOBUF,
-    USER_AGENT,
-    Answer,
-    Connect,
-    GrpcReceiver,
-    HttpHandler,
-    HttpReceiver,
-    partial_success,
-    reply_from,
-)
+from tests.support.otlp_receiver import PROTOBUF, Answer, GrpcReceiver, HttpHandler, HttpReceiver, partial_success
+from tests.support.patience import PATIENCE
 from tests.support.tls import Tls
+from tests.support.transports import IMPATIENCE, USER_AGENT, Connect, reply_from
 
 pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 

@@ -12,8 +12,9 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from otel_tcplife.export.otlp.config import OtlpConfig
 from otel_tcplife.export.otlp.metrics import otlp_metric_exporter
-from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, configured, grpc_credentials
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, grpc_credentials
 from tests.support.tls import Tls
+from tests.support.transports import configured
 
 
 def _export_metric(config: OtlpConfig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -14,7 +13,16 @@ from otel_tcplife.errors import BadUsage
 from otel_tcplife.replay.recording import Summary, open_recording
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN_BYTES, SessionBatch
 from tests.support.received import read_otlp_json_lines
-from tests.unit.test_replay import read_all
+from tests.support.recordings import Replayed, read_all
+from tests.support.tables import (
+    LIBBPF_FORMAT,
+    LIBBPF_HEADER_FORMAT,
+    ROW,
+    TABLE,
+    WIDE,
+    narrow,
+    wide,
+)
 
 REPLAYS = Path(__file__).with_name("replays")
 """Addresses are those of documentation (RFC 5737, RFC 3849)."""
@@ -24,18 +32,6 @@ def read(path: Path) -> tuple[SessionBatch, Summary]:
     replay = open_recording(str(path))
     return read_all(replay), replay.summary
 
-
-@pytest.fixture
-def replayed(tmp_path: Path) -> Callable[[str | bytes], tuple[SessionBatch, Summary]]:
-    def replay_text(text: str | bytes) -> tuple[SessionBatch, Summary]:
-        path = tmp_path / "recording"
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return read(path)
-
-    return replay_text
-
-
-Replayed = Callable[[str | bytes], tuple[SessionBatch, Summary]]
 
 COUNTS = {
     "table-after-warnings.txt": (9, 7),
@@ -139,81 +135,6 @@ def test_sizes_that_otlp_cannot_hold(name: str) -> None:
     assert summary.too_large == 6
     assert (batch["bytes_received"] > LARGEST_INTEGER).sum() == 6
     assert (batch["bytes_sent"] <= LARGEST_INTEGER).all()
-
-
-TABLE = "PID   COMM       LADDR           LPORT RADDR           RPORT TX_KB RX_KB MS\n"
-WIDE = "PID   COMM             IP LADDR                      LPORT RADDR                      RPORT  TX_KB  RX_KB MS\n"
-ROW = "7     curl       192.0.2.1       40000 198.51.100.1    443       1     2 3.00\n"
-
-
-# Formats of bcc's tools/tcplife.py and libbpf-tools/tcplife.c
-NARROW_FORMAT = "%-5d %-10.10s %s%-15s %-5d %-15s %-5d %5d %5d %.2f\n"
-WIDE_FORMAT = "%-5d %-16.16s %-2s %-26s %-5d %-26s %-5d %6d %6d %.2f\n"
-LIBBPF_HEADER_FORMAT = "%-8s %-7s %-16s %-15s %-5s %-15s %-5s %-6s %-6s %-s\n"
-LIBBPF_FORMAT = "%8s %-7d %-16s %-15s %-5d %-15s %-5d %-6.2f %-6.2f %-.2f\n"
-
-
-def narrow(comm: str, pid: int = 7) -> str:
-    cells = (pid, comm, "", "192.0.2.1", 40000, "198.51.100.1", 443, 1, 2, 3.0)
-    return NARROW_FORMAT % cells
-
-
-def wide(comm: str, pid: int = 7) -> str:
-    cells = (pid, comm, "6", "2001:db8::1", 40000, "2001:db8::2", 443, 1, 2, 3.0)
-    return WIDE_FORMAT % cells
-
-
-@pytest.mark.parametrize(
-    ("comm", "cut"),
-    [
-        ("curl", "curl"),
-        ("HTTP  conn 80", "HTTP  conn"),
-        ("a b c d e", "a b c d e"),
-        ("1 2 3", "1 2 3"),
-        ("192.0.2.7 80", "192.0.2.7"),
-        ("x,y", "x,y"),
-        ("", ""),
-        ("b'curl'", "curl"),
-        ("b'redis-server'", "redis-se"),
-        ('b"it\'s"', "it's"),
-        ("b'\\xff\\\\\\t'", b"\xff\\\t"),
-        ("b'abcde\\xff'", "abcde"),
-        ("b'", "b'"),
-        ("b'curl", "b'curl"),
-        ("caf\u00e9-\u043f\u043e", "caf\u00e9-\u043f\u043e"),
-    ],
-)
-def test_comm_in_a_narrow_table(replayed: Replayed, comm: str, cut: str | bytes) -> None:
-    batch, summary = replayed(TABLE + narrow(comm) + narrow(comm, 1218429))
-    assert summary.reasons == []
-    assert batch["comm"].tolist() == [cut.encode() if isinstance(cut, str) else cut] * 2
-    assert batch["pid"].tolist() == [7, 1218429]
-    assert batch["local_port"].tolist() == [40000, 40000]
-
-
-@pytest.mark.parametrize(
-    ("comm", "cut"), [("Web Content 1 2", "Web Content 1 2"), ("", ""), ("b'recordProgramSt'", "recordProgramS")]
-)
-def test_comm_in_a_wide_table(replayed: Replayed, comm: str, cut: str) -> None:
-    batch, summary = replayed(WIDE + wide(comm))
-    assert summary.reasons == []
-    assert (batch["comm"].tolist(), batch["ip_version"].tolist()) == ([cut.encode()], [6])
-
-
-@pytest.mark.parametrize(
-    ("cell", "comm"),
-    [
-        ("b'jbd2/sda1-8'", b"jbd2/sda1-8"),
-        ("b'a,b'", b"a,b"),
-        ("b'\\xd0\\x96'", "\u0416".encode()),
-        ("b'\\d'", b"b'\\d'"),
-        ("b'abcdefgh", b"b'abcdefgh"),
-        ("bob's", b"bob's"),
-    ],
-)
-def test_comm_in_csv(replayed: Replayed, cell: str, comm: bytes) -> None:
-    batch, _ = replayed(f"PID,COMM,LADDR,LPORT,RADDR,RPORT,MS\n7,{cell},192.0.2.1,1,192.0.2.2,2,3.00\n")
-    assert batch["comm"].tolist() == [comm]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
 """How sessions end: every manner of closing, for both sides, process models, addresses and networks.
 
-What happens is told to processes step by step (`hands.py`); `zygote.py`, `told.py` and `told_asyncio.py` run in them.
+What happens is told to actors step by step (tests/support/actor.py).
 """

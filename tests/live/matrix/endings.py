@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.live.matrix.session import Party, Session
+from tests.live.matrix.session import LiveEnd, Session
 
 UNREAD = 65536
 TIMEOUT_MS = 300
@@ -39,10 +39,10 @@ class Ending:
 
     def play(self, session: Session) -> None:
         """Exchange some bytes and end both ends."""
-        party, other = session.parties(self.side)
-        party.say(1000, other)
-        other.say(2000, party)
-        _PLAYS[self.order](session, party, other, self.manner)
+        end, other = session.ends_from(self.side)
+        end.say(1000, other)
+        other.say(2000, end)
+        _PLAYS[self.order](session, end, other, self.manner)
 
 
 ENDINGS = [
@@ -53,75 +53,75 @@ ENDINGS = [
 ]
 
 
-def _first(session: Session, party: Party, other: Party, manner: str) -> None:
+def _first(session: Session, end: LiveEnd, other: LiveEnd, manner: str) -> None:
     if manner in TIMEOUTS:
-        _time_out(session, party, other, manner, lambda: _lose(party))
+        _time_out(session, end, other, manner, lambda: _lose(end))
         _after_time_out(session, other, manner)
         return
     if manner == "unread":
-        other.fill(UNREAD, party)
-    with party.ends():
+        other.fill(UNREAD, end)
+    with end.ending():
         if manner in RESETS:
-            _end_both_by_reset(party, other, manner, "ECONNRESET")
+            _end_both_by_reset(end, other, manner, "ECONNRESET")
             return
-        _end(party, manner, "local_close")
+        _end(end, manner, "local_close")
         other.state("CLOSE_WAIT")
-        with other.ends():
+        with other.ending():
             _end(other, "close", "peer_close")
 
 
-def _second(session: Session, party: Party, other: Party, manner: str) -> None:
+def _second(session: Session, end: LiveEnd, other: LiveEnd, manner: str) -> None:
     if manner == "unread":
-        other.fill(UNREAD, party)
-    with other.ends():
+        other.fill(UNREAD, end)
+    with other.ending():
         _end(other, "close", "local_close")
-    party.state("CLOSE_WAIT")
+    end.state("CLOSE_WAIT")
     if manner in TIMEOUTS:
-        _time_out(session, party, other, manner, lambda: _lose(party))
+        _time_out(session, end, other, manner, lambda: _lose(end))
         session.network.heal()
         return
-    with party.ends():
-        _end(party, manner, "local_reset" if manner in RESETS else "peer_close")
+    with end.ending():
+        _end(end, manner, "local_reset" if manner in RESETS else "peer_close")
 
 
-def _half_closed(session: Session, party: Party, other: Party, manner: str) -> None:
+def _half_closed(session: Session, end: LiveEnd, other: LiveEnd, manner: str) -> None:
     if manner in TIMEOUTS:
-        _time_out(session, party, other, manner, lambda: party.shutdown())
+        _time_out(session, end, other, manner, lambda: end.shutdown())
         _after_time_out(session, other, manner)
         return
-    party.shutdown()
+    end.shutdown()
     other.state("CLOSE_WAIT")
-    other.say(3000, party)
+    other.say(3000, end)
     if manner == "unread":
-        other.fill(UNREAD, party)
-    with party.ends():
+        other.fill(UNREAD, end)
+    with end.ending():
         if manner in RESETS:
-            _end_both_by_reset(party, other, manner, "EPIPE")
+            _end_both_by_reset(end, other, manner, "EPIPE")
             return
-        _end(party, manner, "local_close")
-    with other.ends():
+        _end(end, manner, "local_close")
+    with other.ending():
         _end(other, "close", "peer_close")
 
 
-def _simultaneous(session: Session, party: Party, other: Party, manner: str) -> None:
+def _simultaneous(session: Session, end: LiveEnd, other: LiveEnd, manner: str) -> None:
     """Both ends are ended before anything of it gets to the other."""
     network = session.network
     if manner == "unread":
-        other.fill(UNREAD, party)
-        party.fill(UNREAD, other)
+        other.fill(UNREAD, end)
+        end.fill(UNREAD, other)
     if manner in TIMEOUTS:
-        _time_out(session, party, other, manner, lambda: [_lose(each) for each in (party, other)], both=True)
+        _time_out(session, end, other, manner, lambda: [_lose(each) for each in (end, other)], both=True)
         network.heal()
         return
     network.cut()
-    with party.ends(), other.ends():
-        for each in (party, other):
+    with end.ending(), other.ending():
+        for each in (end, other):
             _end(each, manner, "local_reset" if manner in RESETS else "local_close")
             each.retransmits = manner not in RESETS
         network.heal()
 
 
-_PLAYS: dict[str, Callable[[Session, Party, Party, str], None]] = {
+_PLAYS: dict[str, Callable[[Session, LiveEnd, LiveEnd, str], None]] = {
     "first": _first,
     "second": _second,
     "half-closed": _half_closed,
@@ -129,35 +129,35 @@ _PLAYS: dict[str, Callable[[Session, Party, Party, str], None]] = {
 }
 
 
-def _end(party: Party, manner: str, reason: str) -> None:
+def _end(end: LiveEnd, manner: str, reason: str) -> None:
     """Have this end's process end it."""
-    party.reason = reason
-    assert party.hand
+    end.reason = reason
+    assert end.actor
     if manner in EXITS:
-        party.hand.leave() if manner == "exit" else party.hand.kill()
+        end.actor.leave() if manner == "exit" else end.actor.kill()
         return
     if manner == "linger":
-        party.do("linger")
-    party.close()
+        end.do("linger")
+    end.close()
 
 
-def _end_both_by_reset(party: Party, other: Party, manner: str, error: str) -> None:
-    with other.ends():
-        _end(party, manner, "local_reset")
+def _end_both_by_reset(end: LiveEnd, other: LiveEnd, manner: str, error: str) -> None:
+    with other.ending():
+        _end(end, manner, "local_reset")
     other.reason, other.error = "peer_reset", error
     other.close()
 
 
-def _lose(party: Party) -> None:
+def _lose(end: LiveEnd) -> None:
     """Send what will never be acknowledged."""
-    party.do("send", 100)
+    end.do("send", 100)
 
 
 def _time_out(
-    session: Session, party: Party, other: Party, manner: str, act: Callable[[], object], *, both: bool = False
+    session: Session, end: LiveEnd, other: LiveEnd, manner: str, act: Callable[[], object], *, both: bool = False
 ) -> None:
-    """Cut the network and act, so that the party, or both, find out by not being answered."""
-    timed = (party, other) if both else (party,)
+    """Cut the network and act, so that the end, or both, find out by not being answered."""
+    timed = (end, other) if both else (end,)
     if manner == "vanish":
         for each in timed:
             each.do("option", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT_MS)
@@ -172,25 +172,25 @@ def _time_out(
         each.close()
 
 
-def _until_gone(timed: tuple[Party, ...], act: Callable[[], object]) -> None:
-    party, *others = timed
-    with party.ends():
+def _until_gone(timed: tuple[LiveEnd, ...], act: Callable[[], object]) -> None:
+    end, *others = timed
+    with end.ending():
         if others:
             _until_gone(tuple(others), act)
         else:
             act()
 
 
-def _after_time_out(session: Session, other: Party, manner: str) -> None:
+def _after_time_out(session: Session, other: LiveEnd, manner: str) -> None:
     """The other still has its end: it hears of it by a reset, or its process is killed while the network is cut."""
     if manner == "vanish":
         session.network.heal()
         other.reason, other.error = "peer_reset", "ECONNRESET"
-        with other.ends():
+        with other.ending():
             other.do("send", 1)
         other.close()
         return
-    with session.network.impatient(), other.ends():
+    with session.network.impatient(), other.ending():
         _end(other, "kill", "timeout")
         other.error = "ETIMEDOUT"
     session.network.heal()

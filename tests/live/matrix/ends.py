@@ -1,4 +1,4 @@
-"""What one end of a session, or one connect, has to be reported as."""
+"""One end of a session, or one connect, while it is played."""
 
 from __future__ import annotations
 
@@ -6,28 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
-from tests.live.matrix.hands import EXECUTABLE, Hand
 from tests.live.matrix.network import Namespace
-from tests.support.actor import Stopwatch
-from tests.support.received import ReceivedLog
-
-CLOSED, FAILED = "tcplife.session.closed", "tcplife.connect.failed"
+from tests.support.actor import EXECUTABLE, Actor
+from tests.support.expected_end import ANY_NUMBER, CLOSED, ExpectedEnd
+from tests.support.stopwatch import Stopwatch
 
 NOTHING = ""
 """The event of an end that may not be reported."""
 
-_MEASURED = {
-    "tcplife.session.duration",
-    "tcplife.handshake.duration",
-    "tcplife.rtt.smoothed",
-    "tcplife.rtt.min",
-    "tcplife.retransmits",
-    "container.id",
-}
-"""Known only within bounds, or nothing that these tests bring about."""
-
-_CLOCK_STEP = 50_000_000
-"""ns by which the wall clock may be adjusted while a test runs."""
+_ROUND_TRIPS = {"tcplife.rtt.smoothed", "tcplife.rtt.min"}
 
 Key = tuple[str, int, str, int]
 
@@ -44,7 +31,7 @@ class End:
     ports: tuple[int, int] = (0, 0)
     """Local, 0 if it has none, and peer."""
     event: str = CLOSED
-    owner: Hand | None = None
+    owner: Actor | None = None
     owner_source: str = ""
     uid: int = 0
     executable: str | None = EXECUTABLE
@@ -103,35 +90,30 @@ class End:
             known["tcplife.netns"] = self.namespace.inode
         return known
 
-    def check(self, log: ReceivedLog) -> None:
-        """That this is its record, field by field."""
-        said = {name: value for name, value in log.attributes.items() if name not in _MEASURED}
-        wanted = self.attributes()
-        wrong = {name: (said.get(name), wanted.get(name)) for name in sorted(said.keys() | wanted.keys())}
-        wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
-        assert not wrong, f"{self.role}: said and wanted: {wrong}"
-        assert log.event_name == self.event
-        assert (log.severity_number, log.severity_text) == ((13, "WARN") if self.error else (9, "INFO"))
-        assert self.closing.began_unix - _CLOCK_STEP <= log.time_unix_nano <= self.closing.ended_unix + _CLOCK_STEP
-        assert log.time_unix_nano <= log.observed_time_unix_nano
+    def expected(self) -> ExpectedEnd:
+        """What is known of it now that it has been played."""
         opened, closed = self.opening, self.closing
+        unspecified = {"container.id"}
+        longest = closed.ended - opened.began
+        measured: dict[str, tuple[int, int] | None] = {"tcplife.session.duration": None}
         if self.event == CLOSED:
-            assert ("tcplife.session.duration" in log.attributes) == self.duration
             if self.duration:
-                _within(log, "tcplife.session.duration", closed.began - opened.ended, closed.ended - opened.began)
-            assert ("tcplife.handshake.duration" in log.attributes) == self.handshake
-            if self.handshake:
-                _within(log, "tcplife.handshake.duration", 0, opened.ended - opened.began)
-            for name in ("tcplife.rtt.smoothed", "tcplife.rtt.min") if self.rtt else ():
-                assert 0 < float(log.attributes[name]) * 1e9 < closed.ended - opened.began
+                measured["tcplife.session.duration"] = closed.began - opened.ended, longest
+            measured["tcplife.handshake.duration"] = (0, opened.ended - opened.began) if self.handshake else None
+            if self.rtt:
+                measured |= dict.fromkeys(_ROUND_TRIPS, (1, longest))
+            else:
+                unspecified |= _ROUND_TRIPS
         else:
-            least = max(0, closed.began - opened.ended)
-            _within(log, "tcplife.handshake.duration", least, closed.ended - opened.began)
-            assert not log.attributes.keys() & {"tcplife.session.duration", "tcplife.rtt.smoothed", "tcplife.rtt.min"}
-        assert int(log.attributes.get("tcplife.retransmits", 1)) > 0
-        assert "tcplife.retransmits" in log.attributes or not self.retransmits
-
-
-def _within(log: ReceivedLog, attribute: str, least: int, most: int) -> None:
-    value = round(float(log.attributes[attribute]) * 1e9)
-    assert least <= value <= most, f"{attribute}: {value} ns is not from {least} to {most}"
+            measured["tcplife.handshake.duration"] = max(0, closed.began - opened.ended), longest
+            measured |= dict.fromkeys(_ROUND_TRIPS)
+        return ExpectedEnd(
+            str(self.key),
+            self.attributes(),
+            self.event,
+            exhaustive=True,
+            unspecified=frozenset(unspecified),
+            measured=measured,
+            retransmits=(int(self.retransmits), ANY_NUMBER),
+            closed=(closed.began_unix, closed.ended_unix),
+        )

@@ -4,109 +4,26 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from otel_tcplife.conventions import OTHER_ERROR
-from tests.live.matrix.ends import CLOSED, FAILED, NOTHING, End
-from tests.live.matrix.network import FAMILIES, IPV4, IPV6, MAPPED, Family, Network
-from tests.live.matrix.session import MODELS, Model, Party, Session, open_session, prepare
+from tests.live.matrix.connect_causes import ABSENT, OTHERS, REFUSED, UNANSWERED, Cause, at_server
+from tests.live.matrix.ends import NOTHING, End
+from tests.live.matrix.network import FAMILIES, Family, Network
+from tests.live.matrix.session import MODELS, LiveEnd, Model, Session, open_session, prepare
 from tests.live.matrix.stage import Programme, Scenario, Stage
-from tests.support.actor import Stopwatch
+from tests.support.expected_end import CLOSED, FAILED
 from tests.support.sock_diag import can_destroy
+from tests.support.stopwatch import Stopwatch
 
 _NOWHERE = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 """Addresses that no route leads to from the namespaces that are made here."""
 
-Obstacle = Callable[[Session], AbstractContextManager[object]]
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why connects fail, of the families named."""
-
-    name: str
-    error: str
-    obstruct: Obstacle
-    families: tuple[Family, ...] = FAMILIES
-    syns_again: int = 0
-    """How often the SYN may be sent again meanwhile."""
-    only_veth: bool = False
-
-
-def _nothing(_: Session) -> AbstractContextManager[object]:
-    """Nobody listens; that is enough."""
-    return nullcontext()
-
-
-def _at_server(verdict: str) -> Obstacle:
-    return lambda session: session.server.namespace.filtering(f"tcp dport {session.target[1]} {verdict}")
-
-
-def _at_client(verdict: str) -> Obstacle:
-    return lambda session: session.client.namespace.filtering(f"tcp dport {session.target[1]} {verdict}", hook="output")
-
-
-def _impatient(obstacle: Obstacle) -> Obstacle:
-    """The kernel does not look at the user timeout before it has sent the SYN again, after a second."""
-
-    def obstruct(session: Session) -> AbstractContextManager[object]:
-        session.client.do("option", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 100)
-        return obstacle(session)
-
-    return obstruct
-
 
 @contextmanager
-def _few_syns(session: Session) -> Generator[None]:
-    with session.client.namespace.tuned(tcp_syn_retries=1), _at_server("drop")(session):
-        yield
-
-
-def _absent(session: Session) -> AbstractContextManager[object]:
-    """Nobody has the address, and the kernel does not ask for it for long."""
-    client = session.client
-    client.namespace.run(*(f"echo 50 > /proc/sys/net/{ip}/neigh/eth0/retrans_time_ms" for ip in ("ipv4", "ipv6")))
-    session.aim(client.addresses[1][:-1] + "9")
-    return nullcontext()
-
-
-def _rejected(kind: str, error: str, families: tuple[Family, ...]) -> Cause:
-    """ICMP that comes while connect(2) is still sending is not heeded before the SYN is sent again."""
-    return Cause(kind, error, _at_server(f"reject with {kind}"), families, syns_again=1)
-
-
-REFUSED = Cause("refused", "ECONNREFUSED", _nothing)
-UNANSWERED = Cause("unanswered", "ETIMEDOUT", _impatient(_at_server("drop")), syns_again=1)
-ABSENT = Cause("absent host", "EHOSTUNREACH", _absent, only_veth=True)
-
-_V4, _V6 = (IPV4, MAPPED), (IPV6,)
-
-OTHERS = (
-    Cause("few SYNs", "ETIMEDOUT", _few_syns, syns_again=2),
-    Cause("tcp reset", "ECONNREFUSED", _at_server("reject with tcp reset")),
-    _rejected("icmp type net-unreachable", "ENETUNREACH", _V4),
-    _rejected("icmp type host-unreachable", "EHOSTUNREACH", _V4),
-    _rejected("icmp type prot-unreachable", "ENOPROTOOPT", _V4),
-    _rejected("icmp type port-unreachable", "ECONNREFUSED", _V4),
-    _rejected("icmp type net-prohibited", "ENETUNREACH", _V4),
-    _rejected("icmp type host-prohibited", "EHOSTUNREACH", _V4),
-    _rejected("icmp type admin-prohibited", "EHOSTUNREACH", _V4),
-    _rejected("icmpv6 type no-route", "ENETUNREACH", _V6),
-    _rejected("icmpv6 type admin-prohibited", "EACCES", _V6),
-    _rejected("icmpv6 type addr-unreachable", "EHOSTUNREACH", _V6),
-    _rejected("icmpv6 type port-unreachable", "ECONNREFUSED", _V6),
-    _rejected("icmpv6 type policy-fail", "EACCES", _V6),
-    _rejected("icmpv6 type reject-route", "EACCES", _V6),
-    Cause("dropped on the way out", "ETIMEDOUT", _impatient(_at_client("drop")), syns_again=1),
-    Cause("rejected on the way out", "ECONNREFUSED", _at_client("reject"), syns_again=1),
-    Cause("reset on the way out", "ECONNREFUSED", _at_client("reject with tcp reset")),
-)
-
-
-@contextmanager
-def _fails(client: Party) -> Generator[None]:
+def _fails(client: LiveEnd) -> Generator[None]:
     """A connect begins and fails in this block."""
     with Stopwatch() as stopwatch:
         yield
@@ -120,14 +37,14 @@ def _block(session: Session, error: str) -> None:
 
 def _in_thread(session: Session, error: str) -> None:
     client = session.client
-    client.hand = client.owner = client.process.thread("act-thread")
+    client.actor = client.owner = client.process.thread("act-thread")
     _block(session, error)
 
 
 def _in_child(session: Session, error: str) -> None:
     """It belongs to the child, which connects, though its parent has the socket, too."""
     client = session.client
-    client.hand = client.owner = client.process.fork("act-child")
+    client.actor = client.owner = client.process.fork("act-child")
     _block(session, error)
 
 
@@ -167,7 +84,7 @@ _ASYNCIO = next(model for model in MODELS if model.client_kind == "asyncio")
 
 def _attempt(stage: Stage, network: Network, family: Family, model: Model = MODELS[0]) -> Session:
     """What is to connect, and a port where nobody listens."""
-    session = prepare(stage.zygote, network, family, replace(model, server_kind=""), listening=False)
+    session = prepare(stage.fork_server, network, family, replace(model, server_kind=""), listening=False)
     session.client.event, session.server.event = FAILED, NOTHING
     return session
 
@@ -201,8 +118,8 @@ def _failing() -> dict[str, Scenario]:
     return made
 
 
-GIVING_UP: dict[str, Callable[[Party], object]] = {
-    "close": Party.close,
+GIVING_UP: dict[str, Callable[[LiveEnd], object]] = {
+    "close": LiveEnd.close,
     "shutdown": lambda client: client.do("shutdown", socket.SHUT_RDWR),
     "disconnect": lambda client: client.do("disconnect"),
     "exit": lambda client: client.process.leave(),
@@ -215,14 +132,14 @@ def _give_up(how: str, blocking: bool, stage: Stage, network: Network, family: F
     session = _attempt(stage, network, family)
     client = session.client
     client.error, client.unreported_syns = OTHER_ERROR, 2
-    with _at_server("drop")(session):
+    with at_server("drop")(session):
         with Stopwatch() as client.opening:
             if blocking:
                 client.process.begin("connect", "s", *session.target)
             else:
                 assert client.do("connect_later", *session.target) == "EINPROGRESS"
             client.state("SYN_SENT")
-        with client.ends():
+        with client.ending():
             GIVING_UP[how](client)
     return session.close()
 
@@ -232,7 +149,7 @@ def _abort(stage: Stage, network: Network, family: Family) -> list[End]:
     session = _attempt(stage, network, family)
     client = session.client
     client.error, client.unreported_syns = "ECONNABORTED", 1
-    with _at_server("drop")(session), _fails(client):
+    with at_server("drop")(session), _fails(client):
         client.process.begin("connect", "s", *session.target)
         client.state("SYN_SENT")
         client.namespace.destroy(client.key)
@@ -251,7 +168,7 @@ def _no_route(stage: Stage, network: Network, family: Family) -> list[End]:
 
 def _no_port(bound: bool, stage: Stage, network: Network, family: Family) -> list[End]:
     """The only port has a session with the same peer: the kernel begins, and tells its error only to the caller."""
-    session = open_session(stage.zygote, network, family)
+    session = open_session(stage.fork_server, network, family)
     client, (port, _) = session.client, session.client.ports
     reuse = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     client.do("option", *reuse)
@@ -269,7 +186,7 @@ def _no_port(bound: bool, stage: Stage, network: Network, family: Family) -> lis
 
 def _unheard(stage: Stage, network: Network, family: Family) -> list[End]:
     """The server's answers are lost: it has had no session, nor has the client."""
-    session = prepare(stage.zygote, network, family)
+    session = prepare(stage.fork_server, network, family)
     client, server = session.client, session.server
     client.event, client.error, server.event = FAILED, "ETIMEDOUT", NOTHING
     client.unreported_syns, server.unreported_syns = 1, 3

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.matrix.hands import Hand, Zygote
+from tests.support.actor import Actor
+from tests.support.forkserver import ForkServer
 from tests.support.proc_net import tcp_counters
 from tests.support.sock_diag import Diag, Ends, settle
 
@@ -20,7 +21,7 @@ _HARDWARE = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 class Namespace:
     """A network namespace, the tests' own if it is made by nobody; a made one is gone with its last process."""
 
-    def __init__(self, maker: Hand | None = None) -> None:
+    def __init__(self, maker: Actor | None = None) -> None:
         self._proc = Path(f"/proc/{maker.pid}" if maker else "/proc/self")
         self.path = self._proc / "ns/net"
         self.inode = self.path.stat().st_ino
@@ -169,18 +170,18 @@ def own_loopback(number: int) -> Network:
     return Network("loopback", here, here, {"ipv4": ("127.0.0.1", address), "ipv6": ("::1", "::1")})
 
 
-def made_loopback(zygote: Zygote) -> Network:
+def made_loopback(fork_server: ForkServer) -> Network:
     """Loopback of a new namespace."""
-    made = Namespace(zygote.hand("act-namespace", kind="namespace"))
+    made = Namespace(fork_server.actor("act-namespace", kind="namespace"))
     made.run("ip link set lo up")
     made.tame()
     made.filter()
     return Network("made loopback", made, made, {"ipv4": ("127.0.0.1", "127.0.0.1"), "ipv6": ("::1", "::1")})
 
 
-def veth(zygote: Zygote, number: int) -> Network:
+def veth(fork_server: ForkServer, number: int) -> Network:
     """Two new namespaces with a cable between them; no two numbers have an address in common."""
-    client, server = (Namespace(zygote.hand("act-namespace", kind="namespace")) for _ in range(2))
+    client, server = (Namespace(fork_server.actor("act-namespace", kind="namespace")) for _ in range(2))
     client.run(
         f"ip link add eth0 address {_HARDWARE[0]} type veth"
         f" peer name eth0 address {_HARDWARE[1]} netns {server.path.parts[2]}"

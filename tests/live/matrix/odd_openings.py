@@ -1,150 +1,18 @@
-"""Odd openings: data in the SYN, both ends connecting, lost packets of the handshake, what ends before accept(2)."""
+"""Odd openings: both ends connecting, lost packets of the handshake, what ends before accept(2)."""
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 from tests.live.matrix.ends import End
+from tests.live.matrix.fast_open import add_fast_openings
+from tests.live.matrix.opening_steps import ONCE, SYN, SYN_ACK, accept_and_read, of_listener, receive, talk_and_end
 from tests.live.matrix.session import Session, in_session
 from tests.live.matrix.stage import Programme
-from tests.support.actor import Stopwatch
-
-_SYN, _SYN_ACK = "tcp flags syn / syn,ack", "tcp flags syn,ack / syn,ack"
-_ONCE = "numgen inc mod 1000000 == 0 drop"
-
-_WITH_COOKIE, _WITHOUT_COOKIE = 0x3, 0x207
-"""Values of tcp_fastopen."""
-
-
-def _talk_and_end(session: Session) -> list[End]:
-    session.talk()
-    session.end()
-    return session.close()
-
-
-def _receive(session: Session, size: int) -> None:
-    """Have the server receive what the client has sent already."""
-    client, server = session.client, session.server
-    assert server.do("receive", size) == size
-    client.acknowledged()
-    client.sent += size
-    server.received += size
-
-
-def _of_listener(session: Session, option: int, value: int) -> None:
-    session.server.process.tell("option", "l", socket.IPPROTO_TCP, option, value)
-
-
-@contextmanager
-def _fast_open(session: Session, mode: int) -> Generator[None]:
-    """Both ends may open fast, and have no cookies yet."""
-    with ExitStack() as stack:
-        for namespace in session.network.namespaces:
-            stack.enter_context(namespace.tuned(tcp_fastopen=mode))
-            namespace.run("ip tcp_metrics flush all")
-        _of_listener(session, socket.TCP_FASTOPEN, 5)
-        yield
-
-
-def _connect_with(session: Session, size: int, *, fast: bool) -> None:
-    """Connect and send; it is known whether that has to come in the SYN."""
-    client, server = session.client, session.server
-    with session.opens():
-        assert client.do("connect_with", *session.target, size) == size
-    session.accept()
-    _receive(session, size)
-    assert [party.do("fast_opened") for party in (client, server)] == [fast, fast]
-
-
-def _fast_with_cookie(fresh: bool, session: Session) -> list[End]:
-    """The first session fetches the cookie for the second; where the server's key has changed, it takes no data."""
-    with _fast_open(session, _WITH_COOKIE):
-        _connect_with(session, 700, fast=False)
-        again = session.like()
-        _of_listener(again, socket.TCP_FASTOPEN, 5)
-        if not fresh:
-            key = "-".join(secrets.token_hex(4) for _ in range(4))
-            session.server.namespace.sysctl(tcp_fastopen_key=key)
-        _connect_with(again, 500, fast=fresh)
-        again.client.retransmits = not fresh
-        return [*_talk_and_end(session), *_talk_and_end(again)]
-
-
-def _fast_without_cookie(session: Session) -> list[End]:
-    with _fast_open(session, _WITHOUT_COOKIE):
-        _connect_with(session, 500, fast=True)
-        return _talk_and_end(session)
-
-
-def _fast_lost(session: Session) -> list[End]:
-    """The SYN is sent again without the data."""
-    with _fast_open(session, _WITHOUT_COOKIE):
-        with session.server.namespace.filtering(f"{_SYN} {_ONCE}"):
-            _connect_with(session, 500, fast=False)
-        session.client.retransmits = True
-        return _talk_and_end(session)
-
-
-@contextmanager
-def _fast_half_open(session: Session, let_through: str) -> Generator[None]:
-    """The server has what came in the SYN; of what the client sends after it, little gets through."""
-    client, server = session.client, session.server
-    only = f"tcp dport {server.ports[0]} tcp flags & ({let_through}) == 0 drop"
-    server.duration = server.handshake = server.rtt = False
-    with _fast_open(session, _WITHOUT_COOKIE), server.namespace.filtering(only):
-        with Stopwatch() as client.opening:
-            assert client.do("connect_with", *session.target, 500) == 500
-        server.opening = client.opening
-        server.state("SYN_RECV")
-        client.acknowledged()
-        client.sent = server.received = 500
-        yield
-
-
-def _accept_and_read(session: Session) -> None:
-    session.accept()
-    assert session.server.do("receive", 500) == 500
-
-
-def _fast_closed(session: Session) -> list[End]:
-    """The server closes before the handshake is over."""
-    client, server = session.client, session.server
-    client.reason, server.reason = "peer_close", "local_close"
-    with server.ends():
-        with _fast_half_open(session, "syn"):
-            _accept_and_read(session)
-            server.close()
-            client.state("CLOSE_WAIT")
-        with client.ends():
-            client.close()
-    return session.close()
-
-
-def _fast_reset(session: Session) -> list[End]:
-    """The client resets before the handshake is over."""
-    client, server = session.client, session.server
-    client.resets(server)
-    client.do("linger")
-    with _fast_half_open(session, "syn|rst"):
-        _accept_and_read(session)
-        with client.ends(), server.ends():
-            client.close()
-    server.close()
-    return session.close()
-
-
-def _fast_refused(session: Session) -> list[End]:
-    """The server closes the listening socket before the handshake is over."""
-    client, server = session.client, session.server
-    server.resets(client)
-    with _fast_half_open(session, "syn"), client.ends(), server.ends():
-        session.unlisten()
-    client.close()
-    return session.close()
+from tests.support.stopwatch import Stopwatch
 
 
 def _to_connect_to_each_other(session: Session) -> None:
@@ -158,13 +26,13 @@ def _to_connect_to_each_other(session: Session) -> None:
 @contextmanager
 def _connects_later(session: Session) -> Generator[None]:
     """Both have begun to connect before this block, and have a session after it."""
-    parties = session.client, session.server
+    ends = session.client, session.server
     with session.opens():
-        for party in parties:
-            assert party.do("connect_later", *session.target_of(party)) == "EINPROGRESS"
+        for end in ends:
+            assert end.do("connect_later", *session.target_of(end)) == "EINPROGRESS"
         yield
-        for party in parties:
-            assert party.do("connected") == ""
+        for end in ends:
+            assert end.do("connected") == ""
 
 
 def _connect_to_each_other(session: Session) -> list[End]:
@@ -173,7 +41,7 @@ def _connect_to_each_other(session: Session) -> list[End]:
     session.network.cut()
     with _connects_later(session):
         session.network.heal()
-    return _talk_and_end(session)
+    return talk_and_end(session)
 
 
 def _connect_to_each_other_at_once(session: Session) -> list[End]:
@@ -182,7 +50,7 @@ def _connect_to_each_other_at_once(session: Session) -> list[End]:
     session.network.estrange()
     with _connects_later(session):
         session.network.introduce()
-    return _talk_and_end(session)
+    return talk_and_end(session)
 
 
 def _connect_to_itself(session: Session) -> list[End]:
@@ -194,7 +62,7 @@ def _connect_to_itself(session: Session) -> list[End]:
         assert client.do("connect", *session.target) == ""
     client.say(1000, client)
     client.reason = "local_close"
-    with client.ends():
+    with client.ending():
         client.close()
     session.close()
     return [client]
@@ -205,7 +73,7 @@ def _with_syn_cookies(session: Session) -> list[End]:
     session.server.handshake = session.server.rtt = False  # its estimate begins with a guess of up to 64 ms
     with session.server.namespace.tuned(tcp_syncookies=2):
         session.open()
-    return _talk_and_end(session)
+    return talk_and_end(session)
 
 
 def _connect_and_send(session: Session) -> list[End]:
@@ -214,33 +82,33 @@ def _connect_and_send(session: Session) -> list[End]:
         assert session.client.do("connect", *session.target) == ""
         session.client.do("send", 500)
     session.accept()
-    _receive(session, 500)
-    return _talk_and_end(session)
+    receive(session, 500)
+    return talk_and_end(session)
 
 
 def _deferred(session: Session) -> list[End]:
-    _of_listener(session, socket.TCP_DEFER_ACCEPT, 5)
+    of_listener(session, socket.TCP_DEFER_ACCEPT, 5)
     return _connect_and_send(session)
 
 
 def _ack_lost(session: Session) -> list[End]:
-    with session.server.namespace.filtering(f"tcp dport {session.target[1]} tcp flags ack / syn,ack {_ONCE}"):
+    with session.server.namespace.filtering(f"tcp dport {session.target[1]} tcp flags ack / syn,ack {ONCE}"):
         return _connect_and_send(session)
 
 
 def _syn_lost(session: Session) -> list[End]:
-    with session.server.namespace.filtering(f"{_SYN} {_ONCE}"):
+    with session.server.namespace.filtering(f"{SYN} {ONCE}"):
         session.open()
     session.client.retransmits = True
-    return _talk_and_end(session)
+    return talk_and_end(session)
 
 
 def _syn_ack_lost(session: Session) -> list[End]:
     """The kernel does not know any more when it sent the first one."""
-    with session.client.namespace.filtering(f"{_SYN_ACK} {_ONCE}"):
+    with session.client.namespace.filtering(f"{SYN_ACK} {ONCE}"):
         session.open()
     session.server.retransmits, session.server.handshake = True, False
-    return _talk_and_end(session)
+    return talk_and_end(session)
 
 
 def _connect_unaccepted(session: Session) -> None:
@@ -257,7 +125,7 @@ def _close_shared_listener(session: Session) -> None:
     server = session.server
     worker = server.process.fork("act-worker")
     session.unlisten()
-    server.hand = server.owner = worker
+    server.actor = server.owner = worker
     session.unlisten()
 
 
@@ -270,7 +138,7 @@ def _listener_gone(go: Callable[[Session], None], session: Session) -> list[End]
     client, server = session.client, session.server
     _connect_unaccepted(session)
     server.resets(client)
-    with client.ends(), server.ends():
+    with client.ending(), server.ending():
         go(session)
     client.close()
     return session.close()
@@ -282,10 +150,10 @@ def _reset_unaccepted(accepted: bool, session: Session) -> list[End]:
     _connect_unaccepted(session)
     client.resets(server)
     client.do("linger")
-    with client.ends(), server.ends():
+    with client.ending(), server.ending():
         client.close()
     if accepted:
-        server.hand = server.owner = server.process.fork("act-worker")
+        server.actor = server.owner = server.process.fork("act-worker")
         session.accept()
         server.close()
     else:
@@ -297,28 +165,22 @@ def _closed_unaccepted(session: Session) -> list[End]:
     client, server = session.client, session.server
     client.reason, server.reason = "local_close", "peer_close"
     _connect_unaccepted(session)
-    with client.ends():
+    with client.ending():
         client.close()
         server.state("CLOSE_WAIT")
-        _accept_and_read(session)
-        with server.ends():
+        accept_and_read(session)
+        with server.ending():
             server.close()
     return session.close()
 
 
 def _openings() -> Programme:
     programme = Programme()
+    add_fast_openings(programme)
 
     def add(name: str, play: Callable[[Session], list[End]], times: int = 2, *, only_veth: bool = False) -> None:
         programme.add(name, in_session(play), times, only_veth=only_veth)
 
-    add("fast open with a cookie", partial(_fast_with_cookie, True))
-    add("fast open with an old cookie", partial(_fast_with_cookie, False))
-    add("fast open without a cookie", _fast_without_cookie)
-    add("fast open, lost", _fast_lost)
-    add("fast open, closed at once", _fast_closed)
-    add("fast open, reset at once", _fast_reset)
-    add("fast open, listener closed at once", _fast_refused)
     add("connected to each other", _connect_to_each_other)
     add("connected to each other at once", _connect_to_each_other_at_once, 3, only_veth=True)
     add("connected to itself", _connect_to_itself)

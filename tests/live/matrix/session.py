@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.live.matrix.ends import End
-from tests.live.matrix.hands import Hand, Zygote
 from tests.live.matrix.network import IPV4, MAPPED, Family, Network
 from tests.live.matrix.stage import Play
-from tests.support.actor import Stopwatch
+from tests.support.actor import Actor
+from tests.support.forkserver import ForkServer
+from tests.support.stopwatch import Stopwatch
 
 CLIENT_UID, SERVER_UID, WORKER_UID = 1001, 65534, 65533
 
@@ -20,17 +21,17 @@ _ROOM = (socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
 
 @dataclass
-class Party(End):
+class LiveEnd(End):
     """An end, and the process that uses its socket, `s`."""
 
-    hand: Hand | None = None
+    actor: Actor | None = None
     shut_down: bool = False
 
     @property
-    def process(self) -> Hand:
-        """The hand, which there is."""
-        assert self.hand
-        return self.hand
+    def process(self) -> Actor:
+        """The actor, which there is."""
+        assert self.actor
+        return self.actor
 
     def do(self, action: str, *arguments: object) -> int:
         """Have something done with the socket."""
@@ -40,7 +41,7 @@ class Party(End):
         """Wait until the kernel's socket is in this state; empty for gone."""
         self.namespace.wait_state(self.key, state)
 
-    def say(self, size: int, other: Party) -> None:
+    def say(self, size: int, other: LiveEnd) -> None:
         """Send, and have the other receive it all."""
         self.do("send", size)
         assert other.do("receive", size) == size
@@ -48,7 +49,7 @@ class Party(End):
         self.sent += size
         other.received += size
 
-    def fill(self, size: int, other: Party) -> None:
+    def fill(self, size: int, other: LiveEnd) -> None:
         """Send, and let it lie in the other's receive queue."""
         other.do("pause")
         self.do("send", size)
@@ -64,21 +65,21 @@ class Party(End):
             pass
 
     @contextmanager
-    def ends(self) -> Generator[None]:
+    def ending(self) -> Generator[None]:
         """What is done in this block ends this end of the session."""
         with Stopwatch() as stopwatch:
             yield
             self.state("")
         self.closing = stopwatch
 
-    def resets(self, other: Party, error: str = "ECONNRESET") -> None:
+    def resets(self, other: LiveEnd, error: str = "ECONNRESET") -> None:
         """This end sends a reset, and the other ends with this error."""
         self.reason, other.reason, other.error = "local_reset", "peer_reset", error
 
     def hears_of_it(self) -> None:
         """Send something to where nobody is any more, and get a reset."""
         self.reason, self.error = "peer_reset", "ECONNRESET"
-        with self.ends():
+        with self.ending():
             self.do("send", 1)
         self.close()
 
@@ -96,20 +97,20 @@ class Party(End):
 class Session:
     """Both ends, and what is between them."""
 
-    zygote: Zygote
+    fork_server: ForkServer
     network: Network
     family: Family
-    client: Party
-    server: Party
-    hands: list[Hand]
+    client: LiveEnd
+    server: LiveEnd
+    actors: list[Actor]
 
-    def parties(self, side: str) -> tuple[Party, Party]:
-        """The party on this side, and the other."""
+    def ends_from(self, side: str) -> tuple[LiveEnd, LiveEnd]:
+        """The end on this side, and the other."""
         return (self.client, self.server) if side == "client" else (self.server, self.client)
 
-    def target_of(self, party: Party) -> tuple[str, int]:
-        """What this party connects to."""
-        address, port = party.addresses[1], party.ports[1]
+    def target_of(self, end: LiveEnd) -> tuple[str, int]:
+        """What this end connects to."""
+        address, port = end.addresses[1], end.ports[1]
         return f"::ffff:{address}" if self.family is MAPPED else address, port
 
     @property
@@ -119,7 +120,7 @@ class Session:
 
     def like(self) -> Session:
         """Another one in the same place, between new processes."""
-        return prepare(self.zygote, self.network, self.family)
+        return prepare(self.fork_server, self.network, self.family)
 
     def aim(self, address: str) -> None:
         """Have the client connect to this address."""
@@ -142,8 +143,8 @@ class Session:
         """What is done in this block establishes the session."""
         with Stopwatch() as stopwatch:
             yield
-            for party in (self.client, self.server):
-                party.state("ESTABLISHED")
+            for end in (self.client, self.server):
+                end.state("ESTABLISHED")
         self.client.opening = self.server.opening = stopwatch
 
     def listen(self) -> None:
@@ -173,18 +174,18 @@ class Session:
 
     def end(self, first: str = "client") -> None:
         """Have both ends closed in order, on this side first."""
-        party, other = self.parties(first)
-        party.reason, other.reason = "local_close", "peer_close"
-        with party.ends():
-            party.close()
+        end, other = self.ends_from(first)
+        end.reason, other.reason = "local_close", "peer_close"
+        with end.ending():
+            end.close()
             other.state("CLOSE_WAIT")
-            with other.ends():
+            with other.ending():
                 other.close()
 
     def close(self) -> list[End]:
         """End all processes; return the ends."""
-        for hand in self.hands:
-            hand.close()
+        for actor in self.actors:
+            actor.close()
         return [self.client, self.server]
 
 
@@ -197,28 +198,28 @@ class Model:
     server_kind: str = ""
     listener_uid: int = SERVER_UID
     prefork: bool = False
-    keep: Callable[[Hand, Session], Hand] | None = None
+    keep: Callable[[Actor, Session], Actor] | None = None
     """Given the process that opened an end, the one that goes on with it."""
 
 
-def _fork(opener: Hand, _: Session) -> Hand:
+def _fork(opener: Actor, _: Session) -> Actor:
     """As a server that forks for each connection."""
     child = opener.fork("act-child")
     opener.tell("close", "s")
     return child
 
 
-def _pass(opener: Hand, session: Session) -> Hand:
-    """As a daemon that hands a connection to another."""
-    namespace = session.client.namespace if opener is session.client.hand else session.server.namespace
-    taker = session.zygote.hand("act-taker", WORKER_UID, namespace=namespace.path)
-    session.hands.append(taker)
+def _pass(opener: Actor, session: Session) -> Actor:
+    """As a daemon that actors a connection to another."""
+    namespace = session.client.namespace if opener is session.client.actor else session.server.namespace
+    taker = session.fork_server.actor("act-taker", WORKER_UID, namespace=namespace.path)
+    session.actors.append(taker)
     opener.give("s", taker)
     opener.tell("close", "s")
     return taker
 
 
-def _thread(opener: Hand, _: Session) -> Hand:
+def _thread(opener: Actor, _: Session) -> Actor:
     return opener.thread("act-thread")
 
 
@@ -233,34 +234,36 @@ MODELS = (
 
 
 def prepare(
-    zygote: Zygote, network: Network, family: Family, model: Model = MODELS[0], *, listening: bool = True
+    fork_server: ForkServer, network: Network, family: Family, model: Model = MODELS[0], *, listening: bool = True
 ) -> Session:
     """New processes, one with a listening socket `l`, or a port where nobody listens, one with a bound socket `s`."""
-    listener = zygote.hand("act-listener", model.listener_uid, namespace=network.server.path, kind=model.server_kind)
+    listener = fork_server.actor(
+        "act-listener", model.listener_uid, namespace=network.server.path, kind=model.server_kind
+    )
     address = network.target(family) if family is IPV4 else family.any
     server_port = listener.tell("listen" if listening else "bind", "l", address, [_ROOM])
-    connector = zygote.hand("act-client", CLIENT_UID, namespace=network.client.path, kind=model.client_kind)
+    connector = fork_server.actor("act-client", CLIENT_UID, namespace=network.client.path, kind=model.client_kind)
     acceptor = listener.fork("act-worker", WORKER_UID) if model.prefork else listener
     client_port = connector.tell("bind", "s", family.any, [_ROOM])
     here, there = network.addresses[family.network_type]
-    client = Party("client", network.client, family.network_type, (here, there), (client_port, server_port))
-    server = Party("server", network.server, family.network_type, (there, here), (server_port, client_port))
-    client.owner, client.owner_source, client.uid, client.hand = connector, "connect", CLIENT_UID, connector
-    server.owner, server.owner_source, server.uid, server.hand = acceptor, "close", acceptor.uid, acceptor
-    return Session(zygote, network, family, client, server, [listener, connector])
+    client = LiveEnd("client", network.client, family.network_type, (here, there), (client_port, server_port))
+    server = LiveEnd("server", network.server, family.network_type, (there, here), (server_port, client_port))
+    client.owner, client.owner_source, client.uid, client.actor = connector, "connect", CLIENT_UID, connector
+    server.owner, server.owner_source, server.uid, server.actor = acceptor, "close", acceptor.uid, acceptor
+    return Session(fork_server, network, family, client, server, [listener, connector])
 
 
-def open_session(zygote: Zygote, network: Network, family: Family, model: Model = MODELS[0]) -> Session:
+def open_session(fork_server: ForkServer, network: Network, family: Family, model: Model = MODELS[0]) -> Session:
     """Establish a session between new processes."""
-    session = prepare(zygote, network, family, model)
+    session = prepare(fork_server, network, family, model)
     client, server = session.client, session.server
     session.open()
     if model.keep:
-        client.hand = model.keep(client.process, session)
-        server.owner = server.hand = model.keep(server.process, session)
+        client.actor = model.keep(client.process, session)
+        server.owner = server.actor = model.keep(server.process, session)
     return session
 
 
 def in_session(play: Callable[[Session], list[End]]) -> Play:
     """The same, given a place, between new processes that have no session yet."""
-    return lambda stage, network, family: play(prepare(stage.zygote, network, family))
+    return lambda stage, network, family: play(prepare(stage.fork_server, network, family))

@@ -13,7 +13,7 @@ from tests.live.matrix.stage import Scenario, Stage
 
 def _play(ending: Ending, model: Model, family: Family, over_veth: bool, stage: Stage) -> list[End]:
     network = stage.veth if over_veth else stage.made_loopback if ending.cuts else stage.loopback
-    session = open_session(stage.zygote, network, family, model)
+    session = open_session(stage.fork_server, network, family, model)
     ending.play(session)
     return session.close()
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.live.matrix.ends import End
-from tests.live.matrix.hands import Zygote
 from tests.live.matrix.network import FAMILIES, Family, Namespace, Network, made_loopback, own_loopback, veth
+from tests.support.forkserver import ForkServer
 
 STAGES = 12
 
@@ -19,15 +19,15 @@ STAGES = 12
 class Stage:
     """Networks of one scenario at a time."""
 
-    zygote: Zygote
+    fork_server: ForkServer
     loopback: Network
     made_loopback: Network
     veth: Network
 
     @classmethod
-    def make(cls, zygote: Zygote, number: int) -> Stage:
+    def make(cls, fork_server: ForkServer, number: int) -> Stage:
         """The stage of this number; no two numbers have an address in common."""
-        return cls(zygote, own_loopback(number), made_loopback(zygote), veth(zygote, number))
+        return cls(fork_server, own_loopback(number), made_loopback(fork_server), veth(fork_server, number))
 
 
 @dataclass
@@ -63,11 +63,11 @@ def _play_in(play: Play, family: Family, over_veth: bool, stage: Stage) -> list[
     return play(stage, stage.veth if over_veth else stage.made_loopback, family)
 
 
-def play_all(zygote: Zygote, scenarios: Mapping[str, Scenario]) -> dict[str, Future[Played]]:
+def play_all(fork_server: ForkServer, scenarios: Mapping[str, Scenario]) -> dict[str, Future[Played]]:
     """Play them all; a scenario that fails leaves its exception."""
     stages: queue.SimpleQueue[Stage] = queue.SimpleQueue()
     for number in range(1, STAGES + 1):
-        stages.put(Stage.make(zygote, number))
+        stages.put(Stage.make(fork_server, number))
 
     def play(scenario: Scenario) -> Played:
         stage = stages.get()

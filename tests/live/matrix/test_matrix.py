@@ -10,19 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.matrix.ends import CLOSED, NOTHING, End, Key
+from tests.live.matrix.ends import NOTHING, End, Key
 from tests.live.matrix.failed_connects import CONNECTS
-from tests.live.matrix.hands import Zygote
 from tests.live.matrix.network import Namespace
-from tests.live.matrix.odd_endings import PARTINGS
+from tests.live.matrix.odd_endings import ENDINGS
 from tests.live.matrix.odd_openings import OPENINGS
 from tests.live.matrix.sessions import MATRIX
 from tests.live.matrix.stage import Played, Scenario, play_all
+from tests.support.expected_end import CLOSED
+from tests.support.forkserver import ForkServer
 from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 
-SCENARIOS: dict[str, Scenario] = {**MATRIX, **CONNECTS, **OPENINGS, **PARTINGS}
+SCENARIOS: dict[str, Scenario] = {
+    **MATRIX,
+    **CONNECTS,
+    **OPENINGS,
+    **ENDINGS,
+}
 
 _ROUNDS = 4
 """How often a scenario is played at most, while the kernel hides some of it from all tracers.
@@ -59,7 +65,7 @@ class Outcome:
         played = self.played.result()
         retransmitted: Counter[int] = Counter()
         for end, log in self.records():
-            end.check(log)
+            end.expected().check(log)
             if end.event == CLOSED:
                 retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
         unreported: Counter[Namespace] = Counter()
@@ -108,8 +114,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    with Zygote() as zygote, HostAgent(["--otlp-file", str(directory), "--no-table"]) as agent, LibbpfTcplife() as peer:
-        played = play_all(zygote, scenarios)
+    with (
+        ForkServer() as fork_server,
+        HostAgent(["--otlp-file", str(directory), "--no-table"]) as agent,
+        LibbpfTcplife() as peer,
+    ):
+        played = play_all(fork_server, scenarios)
         rows = peer.stop()
         assert agent.stop() == 0
     logs = _by_key(directory)

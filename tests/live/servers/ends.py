@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.live.servers.program import Process
+from tests.support.expected_end import FAILED, ExpectedEnd
 from tests.support.received import Scalar
 
 Side = str
@@ -18,17 +19,6 @@ Special = Mapping[Side, Expected]
 """What is special about an end."""
 
 NOTHING_SPECIAL: Special = {}
-
-
-@dataclass(frozen=True)
-class End:
-    """One end, told from all others by its address family and ports."""
-
-    scenario: str
-    attributes: Expected
-    event: str = "tcplife.session.closed"
-    at_least: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Attributes of which only a lower bound is known."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +39,14 @@ class Session:
     special: Special = field(default_factory=lambda: NOTHING_SPECIAL)
     at_least: Mapping[Side, Mapping[str, int]] = field(default_factory=dict[Side, Mapping[str, int]])
 
-    def ends(self) -> list[End]:
+    def ends(self) -> list[ExpectedEnd]:
         """Both of them."""
         client, server = (self.client_port, self.by_client), (self.server_port, self.by_server)
         return [self._end("client", self.client, client, server), self._end("server", self.server, server, client)]
 
-    def _end(self, side: Side, owner: Process, own: tuple[int, int | None], peer: tuple[int, int | None]) -> End:
+    def _end(
+        self, side: Side, owner: Process, own: tuple[int, int | None], peer: tuple[int, int | None]
+    ) -> ExpectedEnd:
         """Port and bytes of this end and of its peer."""
         known: dict[str, Scalar] = {}
         for name, (_, size) in (("tcplife.bytes.sent", own), ("tcplife.bytes.received", peer)):
@@ -73,7 +65,7 @@ class Session:
         }
         if side == self.wire_knows:
             del attributes["tcplife.close.reason"], attributes["error.type"]
-        return End(self.scenario, attributes, at_least=self.at_least.get(side, {}))
+        return ExpectedEnd(self.scenario, attributes, at_least=self.at_least.get(side, {}))
 
 
 def identity(owner: Process, address: str, ports: tuple[int, int]) -> dict[str, Scalar | None]:
@@ -91,9 +83,9 @@ def identity(owner: Process, address: str, ports: tuple[int, int]) -> dict[str, 
     }
 
 
-def failed_connect(scenario: str, client: Process, address: str, ports: tuple[int, int], error: str) -> End:
+def failed_connect(scenario: str, client: Process, address: str, ports: tuple[int, int], error: str) -> ExpectedEnd:
     """The one end of a session that never was."""
-    return End(
+    return ExpectedEnd(
         scenario,
         {
             **identity(client, address, ports),
@@ -105,5 +97,5 @@ def failed_connect(scenario: str, client: Process, address: str, ports: tuple[in
             "tcplife.close.reason": None,
             "tcplife.session.duration": None,
         },
-        "tcplife.connect.failed",
+        FAILED,
     )

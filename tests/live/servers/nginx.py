@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.live.servers.ends import End, Session, failed_connect
+from tests.live.servers.ends import Session, failed_connect
 from tests.live.servers.program import Client, Process, Server, children, eventually, names_itself, path_of
 from tests.support.background_process import free_ports
+from tests.support.expected_end import ExpectedEnd
 
 WORKERS = 3
 FILE_SIZE = 300_000
@@ -86,7 +87,7 @@ class Nginx:
         return process
 
 
-def play(directory: Path, port: int, upstream: int) -> list[End]:
+def play(directory: Path, port: int, upstream: int) -> list[ExpectedEnd]:
     """Every scenario, one after the other."""
     (directory / "root").mkdir(parents=True)
     (directory / "root/file").write_bytes(os.urandom(FILE_SIZE))
@@ -124,8 +125,8 @@ def _transfers(curl: Client, *statuses: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in curl.finish(*statuses).splitlines()]
 
 
-def _connection_close(nginx: Nginx) -> list[End]:
-    ends: list[End] = []
+def _connection_close(nginx: Nginx) -> list[ExpectedEnd]:
+    ends: list[ExpectedEnd] = []
     for _ in range(24):
         ends += _one_session(
             "nginx connection: close", nginx, "127.0.0.1", ["file"], None, options=["-H", "Connection: close"]
@@ -144,7 +145,7 @@ def _one_session(
     *,
     options: Sequence[str] = (),
     status: int = 0,
-) -> list[End]:
+) -> list[ExpectedEnd]:
     """curl fetches these paths in one session."""
     host = f"[{address}]" if ":" in address else address
     with _curl([f"http://{host}:{nginx.port}/{path}" for path in paths], *options) as curl:
@@ -162,7 +163,7 @@ def _one_session(
     return session.ends()
 
 
-def _refused(scenario: str, address: str) -> list[End]:
+def _refused(scenario: str, address: str) -> list[ExpectedEnd]:
     local_port, closed_port = free_ports(2)
     host = f"[{address}]" if ":" in address else address
     with _curl([f"http://{host}:{closed_port}/"], "--local-port", str(local_port)) as curl:
@@ -171,7 +172,7 @@ def _refused(scenario: str, address: str) -> list[End]:
     return [failed_connect(scenario, curl.process, address, (local_port, closed_port), "ECONNREFUSED")]
 
 
-def _second_address(nginx: Nginx) -> list[End]:
+def _second_address(nginx: Nginx) -> list[ExpectedEnd]:
     """A name with an IPv6 address where nobody listens, and an IPv4 one."""
     [local_port] = free_ports(1)
     host = f"two.example:{nginx.upstream}"
@@ -191,7 +192,7 @@ def _second_address(nginx: Nginx) -> list[End]:
     ]
 
 
-def _proxied(nginx: Nginx) -> list[End]:
+def _proxied(nginx: Nginx) -> list[ExpectedEnd]:
     """A worker is itself the client of another, or of itself."""
     scenario = "nginx proxied"
     before = len(nginx.said(server_port=nginx.upstream))
@@ -206,7 +207,7 @@ def _proxied(nginx: Nginx) -> list[End]:
     return [*ends, *session.ends()]
 
 
-def _curl_is_killed(nginx: Nginx) -> list[End]:
+def _curl_is_killed(nginx: Nginx) -> list[ExpectedEnd]:
     """In the middle of a download, with bytes that it has not read: its kernel resets the session."""
     [local_port] = free_ports(1)
     url = f"http://127.0.0.1:{nginx.port}/endless"
@@ -235,7 +236,7 @@ def _socket(local_port: int, peer_port: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _unread_answer(nginx: Nginx) -> list[End]:
+def _unread_answer(nginx: Nginx) -> list[ExpectedEnd]:
     """The server has closed when the client does, which has read nothing: its kernel sends a reset, and no FIN."""
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=20) as client:
         client.sendall(b"GET /unread HTTP/1.0\r\n\r\n")
@@ -267,7 +268,7 @@ class _KeepAlive:
         [line] = nginx.of(self._port)
         self.worker = nginx.worker(line)
 
-    def ended_by(self, server: Process, scenario: str) -> list[End]:
+    def ended_by(self, server: Process, scenario: str) -> list[ExpectedEnd]:
         """Wait until the server closes, then close."""
         assert self._socket.recv(1) == b""
         self._socket.close()
@@ -278,7 +279,7 @@ class _KeepAlive:
         return session.ends()
 
 
-def _worker_is_killed(nginx: Nginx) -> list[End]:
+def _worker_is_killed(nginx: Nginx) -> list[ExpectedEnd]:
     client = _KeepAlive(nginx)
     os.kill(client.worker.pid, signal.SIGKILL)
     ends = client.ended_by(client.worker, "nginx worker killed")
@@ -286,7 +287,7 @@ def _worker_is_killed(nginx: Nginx) -> list[End]:
     return ends
 
 
-def _reload(nginx: Nginx) -> list[End]:
+def _reload(nginx: Nginx) -> list[ExpectedEnd]:
     """Its old workers close the sessions that wait for another request."""
     client = _KeepAlive(nginx)
     os.kill(nginx.server.pid, signal.SIGHUP)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.servers.ends import End, Session, Side
+from tests.live.servers.ends import Session, Side
 from tests.live.servers.program import Client, Process, Server, children, eventually, names_itself, path_of
+from tests.support.expected_end import ExpectedEnd
 
 FILE_SIZE = 10 << 20
 _SFTP_SERVER = "/usr/lib/openssh/sftp-server"
@@ -58,7 +59,7 @@ class Openssh:
     directory: Path
 
 
-def play(directory: Path, port: int) -> list[End]:
+def play(directory: Path, port: int) -> list[ExpectedEnd]:
     """Every scenario, one after the other."""
     directory.mkdir()
     for name in ("host_key", "user_key"):
@@ -97,7 +98,7 @@ def _options(openssh: Openssh) -> list[str]:
     return ["-F", "/dev/null", *(f"-o{name}={value}" for name, value in settings.items())]
 
 
-def _copies(openssh: Openssh) -> list[End]:
+def _copies(openssh: Openssh) -> list[ExpectedEnd]:
     directory = openssh.directory
     (directory / "file").write_bytes(os.urandom(FILE_SIZE))
     up = _copy(openssh, "sshd upload", [directory / "file", f"root@127.0.0.1:{directory}/uploaded"], "client")
@@ -106,7 +107,7 @@ def _copies(openssh: Openssh) -> list[End]:
     return [*up, *down]
 
 
-def _copy(openssh: Openssh, scenario: str, files: Sequence[str | Path], sender: Side) -> list[End]:
+def _copy(openssh: Openssh, scenario: str, files: Sequence[str | Path], sender: Side) -> list[ExpectedEnd]:
     """A file in one session, whose owner is the process of sshd that root's session is in.
 
     It is the one that the listener has started for the connection. It has another, without privileges, that talks to
@@ -132,7 +133,7 @@ def _copy(openssh: Openssh, scenario: str, files: Sequence[str | Path], sender: 
     return session.ends()
 
 
-def _nobody(openssh: Openssh) -> list[End]:
+def _nobody(openssh: Openssh) -> list[ExpectedEnd]:
     """A client that leaves before it logs in: the process without privileges has the connection, too."""
     with socket.create_connection(("127.0.0.1", openssh.port), timeout=20) as client, client.makefile("rb") as stream:
         greeting = b"SSH-2.0-test\r\n"

@@ -12,8 +12,9 @@ from pathlib import Path
 from pwd import getpwnam
 from typing import Any
 
-from tests.live.servers.ends import End, Session, Side, Special
+from tests.live.servers.ends import Session, Side, Special
 from tests.live.servers.program import Client, Process, Server, as_user, children, eventually
+from tests.support.expected_end import ExpectedEnd
 
 _USER = "postgres"
 
@@ -33,7 +34,7 @@ class Postgresql:
     port: int
 
 
-def play(directory: Path, port: int) -> list[End]:
+def play(directory: Path, port: int) -> list[ExpectedEnd]:
     """Every scenario, one after the other."""
     directory.mkdir()
     os.chown(directory, getpwnam(_USER).pw_uid, -1)
@@ -84,7 +85,7 @@ class Psql:
         """Wait until its backend has."""
         eventually(lambda: not Path(f"/proc/{self.backend.pid}").exists(), "end of the backend")
 
-    def ends(self, scenario: str, closes_first: Side | None, **more: Any) -> list[End]:
+    def ends(self, scenario: str, closes_first: Side | None, **more: Any) -> list[ExpectedEnd]:
         """Both ends of its session: a backend leaves its closing to its own end."""
         session = Session(
             scenario, self.client.process, self.backend, self.port, self._postgresql.port,
@@ -104,9 +105,9 @@ def _psql(postgresql: Postgresql) -> Generator[Psql]:
         yield Psql(postgresql, client)
 
 
-def _sessions_at_once(postgresql: Postgresql) -> list[End]:
+def _sessions_at_once(postgresql: Postgresql) -> list[ExpectedEnd]:
     """Each has its own backend; whether that or psql closes first after the goodbye is known on the wire."""
-    ends: list[End] = []
+    ends: list[ExpectedEnd] = []
     with _psql(postgresql) as one, _psql(postgresql) as two, _psql(postgresql) as three:
         assert len({psql.backend.pid for psql in (one, two, three)}) == 3
         for psql in (two, one, three):
@@ -116,7 +117,7 @@ def _sessions_at_once(postgresql: Postgresql) -> list[End]:
     return ends
 
 
-def _terminated(postgresql: Postgresql, *, busy: bool) -> list[End]:
+def _terminated(postgresql: Postgresql, *, busy: bool) -> list[ExpectedEnd]:
     """By pg_terminate_backend in another session.
 
     psql notices at once if it waits for an answer. Else it says goodbye later, to one who has gone, which is answered
@@ -140,7 +141,7 @@ def _terminated(postgresql: Postgresql, *, busy: bool) -> list[End]:
     return psql.ends("postgresql terminated", "server", wire_knows="client")
 
 
-def _psql_is_killed(postgresql: Postgresql) -> list[End]:
+def _psql_is_killed(postgresql: Postgresql) -> list[ExpectedEnd]:
     with _psql(postgresql) as psql:
         psql.client.signal(signal.SIGKILL)
         psql.client.finish(-signal.SIGKILL)
@@ -148,7 +149,7 @@ def _psql_is_killed(postgresql: Postgresql) -> list[End]:
     return psql.ends("postgresql psql killed", "client")
 
 
-def _psql_is_killed_while_it_receives(postgresql: Postgresql) -> list[End]:
+def _psql_is_killed_while_it_receives(postgresql: Postgresql) -> list[ExpectedEnd]:
     """With bytes that it has not read, since nobody reads what it writes: its kernel resets the session."""
     with _psql(postgresql) as psql, _psql(postgresql) as other:
         psql.client.say("\\copy (select repeat('x', 1000) from generate_series(1, 1000000)) to stdout")
@@ -168,7 +169,7 @@ def _psql_is_killed_while_it_receives(postgresql: Postgresql) -> list[End]:
     return psql.ends("postgresql psql killed while it receives", None, special=special)
 
 
-def _backend_is_killed(postgresql: Postgresql) -> list[End]:
+def _backend_is_killed(postgresql: Postgresql) -> list[ExpectedEnd]:
     """By SIGKILL: all others are ended by the server, which begins anew."""
     with _psql(postgresql) as psql, _psql(postgresql) as other:
         os.kill(psql.backend.pid, signal.SIGKILL)
@@ -187,7 +188,7 @@ def _answers(postgresql: Postgresql) -> bool:
         return client.ask("select 'here';") == "here"
 
 
-def _stopped(postgresql: Postgresql) -> list[End]:
+def _stopped(postgresql: Postgresql) -> list[ExpectedEnd]:
     """In its fast mode, which SIGINT asks for, while a session is open."""
     with _psql(postgresql) as psql:
         postgresql.server.stop()

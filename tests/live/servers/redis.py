@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.servers.ends import End, Session
+from tests.live.servers.ends import Session
 from tests.live.servers.program import NOBODY, Client, Process, Server, as_user, eventually, path_of
 from tests.live.servers.wire import Wire
+from tests.support.expected_end import ExpectedEnd
 
 _CLI = "redis-cli"
 
@@ -22,7 +23,7 @@ class Redis:
     port: int
 
 
-def play(directory: Path, port: int, wire: Wire) -> list[End]:
+def play(directory: Path, port: int, wire: Wire) -> list[ExpectedEnd]:
     """Every scenario, one after the other."""
     directory.mkdir()
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "::1", "--save", "", "--appendonly", "no"]
@@ -70,7 +71,7 @@ def _port(client: dict[str, str]) -> int:
     return int(client["addr"].rpartition(":")[2])
 
 
-def _short(redis: Redis, address: str) -> list[End]:
+def _short(redis: Redis, address: str) -> list[ExpectedEnd]:
     """A session for one command, which asks the server what it knows of that session."""
     with _cli(redis, "CLIENT", "INFO", address=address) as cli:
         output = cli.finish()
@@ -83,7 +84,7 @@ def _short(redis: Redis, address: str) -> list[End]:
     return session.ends()
 
 
-def _benchmark(redis: Redis, wire: Wire) -> list[End]:
+def _benchmark(redis: Redis, wire: Wire) -> list[ExpectedEnd]:
     """A burst of sessions of one process, which has twenty of them at a time; the wire knows their ports."""
     before = len(wire.sessions(redis.port))
     arguments = ["-p", str(redis.port), "-c", "20", "-n", "500", "-k", "0", "-q", "-t", "ping_mbulk"]
@@ -112,9 +113,9 @@ def _waiting(redis: Redis) -> dict[str, str]:
 _WAIT = ("BLPOP", "nothing", "0")
 
 
-def _client_killed(redis: Redis) -> list[End]:
+def _client_killed(redis: Redis) -> list[ExpectedEnd]:
     """By CLIENT KILL from another session: the server closes first."""
-    ends: list[End] = []
+    ends: list[ExpectedEnd] = []
     with _cli(redis, *_WAIT) as cli:
         client = _waiting(redis)
         assert _asked(redis, "CLIENT", "KILL", "ID", client["id"]).strip() == "1"
@@ -127,7 +128,7 @@ def _client_killed(redis: Redis) -> list[End]:
     return ends
 
 
-def _client_dies(redis: Redis) -> list[End]:
+def _client_dies(redis: Redis) -> list[ExpectedEnd]:
     with _cli(redis, *_WAIT) as cli:
         client = _waiting(redis)
         cli.signal(signal.SIGKILL)
@@ -139,7 +140,7 @@ def _client_dies(redis: Redis) -> list[End]:
     return session.ends()
 
 
-def _server_stops(redis: Redis, server: Server) -> list[End]:
+def _server_stops(redis: Redis, server: Server) -> list[ExpectedEnd]:
     """While a session is open."""
     with _cli(redis, *_WAIT) as cli:
         client = _waiting(redis)

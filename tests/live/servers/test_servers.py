@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.live.servers import nginx, openssh, postgresql, redis
-from tests.live.servers.ends import End, Expected
+from tests.live.servers.ends import Expected
 from tests.live.servers.wire import Wire, WireSession
 from tests.support.background_process import free_ports
+from tests.support.expected_end import ExpectedEnd
 from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
 from tests.support.received import ReceivedLog, read_otlp_json_lines
@@ -29,7 +30,7 @@ _Key = tuple[object, object, object]
 class Run:
     """What was done, and all that came of it."""
 
-    ends: list[End]
+    ends: list[ExpectedEnd]
     wire: list[WireSession]
     logs: dict[_Key, list[ReceivedLog]]
     peer: list[Row]
@@ -80,20 +81,8 @@ def test_each_end_is_reported_once_as_the_programs_say(run: Run, server: str) ->
     assert ends
     wrong: list[str] = []
     for end in ends:
-        log = _of(run, _key(end.attributes))
-        assert log.event_name == end.event
-        reported = {key: log.attributes.get(key) for key in end.attributes}
-        if reported != end.attributes:
-            wrong += [
-                f"{end.scenario}, {end.attributes['tcplife.role']}: {key} is {reported[key]}, not {value}"
-                for key, value in end.attributes.items()
-                if reported[key] != value
-            ]
-        wrong += [
-            f"{end.scenario}: {key} is {log.attributes.get(key)}, less than {least}"
-            for key, least in end.at_least.items()
-            if int(log.attributes.get(key, 0)) < least
-        ]
+        differences = end.differences(_of(run, _key(end.attributes)))
+        wrong += [f"{end.scenario}, {end.attributes['tcplife.role']}: {each}" for each in differences]
     assert not wrong, "\n".join(wrong)
 
 

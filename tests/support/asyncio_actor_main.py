@@ -1,4 +1,4 @@
-"""What runs in an actor that uses asyncio's streams: the actions of `told.py` that make sense there."""
+"""What runs in an actor that uses asyncio's streams: the actions of `actor_main.py` that make sense there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import termios
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.live.matrix import told
+from tests.support import actor_main
 
 
 class Loop:
@@ -27,7 +27,7 @@ class Loop:
     async def ready(self) -> None:
         """Nothing but an answer."""
 
-    async def listen(self, name: str, host: str, options: list[told.Option], port: int = 0) -> int:
+    async def listen(self, name: str, host: str, options: list[actor_main.Option], port: int = 0) -> int:
         """Listen; return the port."""
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         for option in options:
@@ -39,7 +39,7 @@ class Loop:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._accepted.put((reader, writer))
 
-    async def bind(self, name: str, host: str, options: list[told.Option], port: int = 0) -> int:
+    async def bind(self, name: str, host: str, options: list[actor_main.Option], port: int = 0) -> int:
         """Make a socket that is bound, but not connected yet; return its port."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._bound[name] = sock = socket.socket(family)
@@ -56,7 +56,7 @@ class Loop:
             await asyncio.get_running_loop().sock_connect(sock, (host, port))
         except OSError as error:
             sock.close()
-            return told.error_name(error.errno)
+            return actor_main.error_name(error.errno)
         self._streams[name] = await asyncio.open_connection(sock=sock)
         return ""
 

@@ -1,4 +1,4 @@
-"""The process that all actors of the matrix are forked from, in a network namespace and with a user of their own."""
+"""The program of forkserver.py, which forks an actor of either kind for each order."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 
-from tests.live.matrix.told import name_thread, receive_order, serve
-from tests.live.matrix.told_asyncio import serve_in_loop
+from tests.support.actor_main import name_thread, receive_order, serve
+from tests.support.asyncio_actor_main import serve_in_loop
 
 _CLONE_NEWNET = 0x4000_0000
 _PR_SET_PDEATHSIG = 1
