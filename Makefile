@@ -14,7 +14,9 @@ TEST_PACKAGES += curl nginx openssh-client openssh-server postgresql redis-serve
 LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
     print(f"libpython{v[0]}.{v[1]}" if sys.base_prefix == "/usr" else "")')
 
-.PHONY: help run test test-unit lint lint-python lint-types format bench setup setup-test clean
+C_FILES = bpf/tcplife.bpf.c bpf/*.h
+
+.PHONY: help run test test-unit lint lint-python lint-types lint-c format bench setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +31,7 @@ test: setup-test ## everything that proves the project, as root
 test-unit: $(VENV)/installed-test ## the tests that need no root
 	$(BIN)/pytest tests/unit
 
-lint: lint-python lint-types ## check style and types; like test-unit and format, installs with pip alone
+lint: lint-python lint-types lint-c ## check style and types; like test-unit and format, installs with pip alone
 
 lint-python: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -38,9 +40,13 @@ lint-python: $(VENV)/installed-test
 lint-types: $(VENV)/installed-test
 	$(BIN)/pyright
 
-format: $(VENV)/installed-test ## format Python, and mend what ruff can
+lint-c: $(VENV)/installed-test
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)
