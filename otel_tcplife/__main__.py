@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -13,16 +12,16 @@ from typing import NoReturn
 def main() -> int:
     """Run the command; return its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)  # until there is something to drain
-    from otel_tcplife.standard_error import LogLines
+        signal.signal(number, leave)  # until there is something to drain
+    from otel_tcplife.standard_error import show_log
 
-    logging.getLogger().addHandler(LogLines())  # libraries log from when they are imported on
+    show_log()  # libraries log from when they are imported on
     from otel_tcplife.cli import main as command
 
     return command()
 
 
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+def leave(number: int, _frame: FrameType | None) -> NoReturn:
     """End at once: nothing was traced yet, and the kernel gives up what was loaded."""
     line = f"otel-tcplife: {signal.Signals(number).name} before tracing began\n".encode()
     try:

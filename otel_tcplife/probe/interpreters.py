@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -25,6 +26,8 @@ _DISTRIBUTION = "/usr/bin/python3"
 _PATIENCE = 60.0
 """Seconds: no application waits for ever to be traced."""
 _PYTHON = re.compile(r"python[0-9.]*")
+
+_logger = logging.getLogger(__name__)
 
 
 class NoBcc(Exception):
@@ -60,10 +63,13 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descr
             status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, told, printed, said)
             said.seek(0)
             printed.seek(0)
+            errors = said.read().decode(errors="replace")
+            if errors:
+                _logger.debug("%s ended with %d, and said:\n%s", interpreter, status, errors)
             if status == bcc_helper.NO_BCC:
                 raise NoBcc
             if status:
-                raise CannotTrace(_reason(status, said.read().decode(errors="replace")))
+                raise CannotTrace(_reason(status, errors))
             return printed.read().decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         raise CannotTrace(f"it was not done within {_PATIENCE:.0f} s") from None
