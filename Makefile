@@ -14,31 +14,54 @@ TEST_PACKAGES += curl nginx openssh-client openssh-server postgresql redis-serve
 LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
     print(f"libpython{v[0]}.{v[1]}" if sys.base_prefix == "/usr" else "")')
 
-.PHONY: run test setup setup-test lint bench clean
+C_FILES = bpf/tcplife.bpf.c bpf/*.h
+
+.PHONY: help run test test-unit lint lint-python lint-types lint-c format bench setup setup-test clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: setup ## trace this host until Ctrl-C, with ARGS as options
 	$(BIN)/otel-tcplife $(ARGS)
 
-test: setup-test lint ## everything that proves the project
+test: setup-test ## everything that proves the project, as root
+	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
 
-lint: setup-test
+test-unit: $(VENV)/installed-test ## the tests that need no root
+	$(BIN)/pytest tests/unit
+
+lint: lint-python lint-types lint-c ## check style and types; like test-unit and format, installs with pip alone
+
+lint-python: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: $(VENV)/installed-test
 	$(BIN)/pyright
+
+lint-c: $(VENV)/installed-test
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)
 	$(BIN)/python -m tests.benchmarks
 
-setup: $(VENV)/installed
+# A make of its own makes the environment, as it is only then that the packages are there; linting does without them
+setup: ## install what the command needs, with apt and pip
 	@$(call apt,$(PACKAGES))
+	@$(MAKE) --no-print-directory $(VENV)/installed
 
-setup-test: setup $(VENV)/installed-test
+setup-test: setup ## install what the tests need
 	@$(call apt,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory $(VENV)/installed-test
 
 $(VENV)/installed: pyproject.toml
-	@$(call apt,$(PACKAGES))
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
@@ -68,5 +91,5 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-clean:
+clean: ## remove the environment
 	rm -rf $(VENV) dist

@@ -11,8 +11,8 @@ BPF_HASH(awaiting_owner, u64, struct session, AWAITING_OWNER_SIZE);
 
 static inline bool selected(const struct session *session)
 {
-	return SELECT_IP_VERSION(session->ip_version) &&
-	       SELECT_LOCAL_PORT(session->ends.local_port) && SELECT_PEER_PORT(session->ends.peer_port);
+	return SELECT_IP_VERSION(session->ip_version) && SELECT_LOCAL_PORT(session->ends.local_port) &&
+	       SELECT_PEER_PORT(session->ends.peer_port);
 }
 
 /* Every record leaves through here, so that it is counted exactly once. */
@@ -43,10 +43,10 @@ static inline void claim(u64 sk)
 	if (!waiting)
 		return;
 	if (SCOPE_PROCESS && in_kernel_thread())
-		return;	/* whether it is ours is not known, nor will be: user space counts it */
+		return; /* whether it is ours is not known, nor will be: user space counts it */
 	session = *waiting;
 	if (awaiting_owner.delete(&sk))
-		return;	/* user space took it, having waited long enough */
+		return; /* user space took it, having waited long enough */
 	if (!has_peer_of(sk, &session)) {
 		submit(&session, !SCOPE_PROCESS);
 		return;
@@ -63,6 +63,6 @@ static inline bool park_until_owner(u64 sk, struct session *session)
 		return true;
 	if (awaiting_owner.delete(&sk))
 		return false;
-	count(COUNTER_NOT_FOLLOWED);	/* of another socket at this address, whose end was missed */
+	count(COUNTER_NOT_FOLLOWED); /* of another socket at this address, whose end was missed */
 	return !awaiting_owner.insert(&sk, session);
 }

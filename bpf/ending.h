@@ -34,7 +34,7 @@ static inline struct flow *follow_handed_over(u64 sk, int old_state, int state)
 		return NULL;
 	beyond = beyond_overflowed.lookup(&only);
 	if (beyond && *beyond)
-		return NULL;	/* it may be one of those, which are counted */
+		return NULL; /* it may be one of those, which are counted */
 	found_open(&flow, old_state);
 	if (flows.insert(&sk, &flow))
 		return NULL;
@@ -137,8 +137,8 @@ static inline void close_flow(u64 sk, struct flow *flow, int state)
 	if (flow->established)
 		count(COUNTER_CLOSED);
 	else if (flow->role == ROLE_SERVER)
-		return;	/* a handshake that the server gave up is no session */
-	count(COUNTER_SEEN);	/* and what becomes of it where it leaves, in emit.h */
+		return; /* a handshake that the server gave up is no session */
+	count(COUNTER_SEEN); /* and what becomes of it where it leaves, in emit.h */
 	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
 	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(sk, SOCK_sk_err)))
 		owned_by_closer(sk, flow);
@@ -155,7 +155,7 @@ static inline void close_unfollowed(u64 sk, int state)
 	if (state == TCP_SYN_RECV)
 		return;
 	if (SCOPE_PROCESS && !no_room)
-		return;	/* of a process that is not traced */
+		return; /* of a process that is not traced */
 	count_lost(no_room ? COUNTER_MAP_FULL : COUNTER_NOT_FOLLOWED);
 }
 
@@ -167,7 +167,7 @@ static inline void closed(u64 sk, int old_state)
 		close_unfollowed(sk, old_state);
 		return;
 	}
-	if (old_state == TCP_LISTEN)	/* of another socket at this address, all of whose end was missed */
+	if (old_state == TCP_LISTEN) /* of another socket at this address, all of whose end was missed */
 		end_unseen(flow);
 	else
 		close_flow(sk, flow, old_state);
@@ -177,13 +177,14 @@ static inline void closed(u64 sk, int old_state)
 /* Its CLOSE was missed, and with it when that was. */
 static inline void close_missed(u64 sk, struct flow *flow)
 {
+	int state = flow->sent_fin ? TCP_FIN_WAIT1 : flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT;
+
 	count(COUNTER_MISSED);
 	flow->end_missed = 1;
 	flow->started_at = flow->established_at = 0;
 	if (READ(sk, SOCK_COMMON_skc_dport))
-		close_flow(sk, flow, flow->sent_fin ? TCP_FIN_WAIT1 :
-				    flow->established ? TCP_ESTABLISHED : TCP_SYN_SENT);
-	else	/* and whom it had as a peer is forgotten */
+		close_flow(sk, flow, state);
+	else /* and whom it had as a peer is forgotten */
 		end_unseen(flow);
 	flows.delete(&sk);
 }
@@ -194,7 +195,7 @@ static inline void destroyed(u64 sk)
 
 	if (flow) {
 		close_missed(sk, flow);
-	} else if (!overflowed.delete(&sk)) {	/* its CLOSE was missed, too */
+	} else if (!overflowed.delete(&sk)) { /* its CLOSE was missed, too */
 		count(COUNTER_MISSED);
 		count_lost(COUNTER_MAP_FULL);
 	}

@@ -20,8 +20,7 @@ static inline void read_executable(u64 task, struct executable *executable)
 
 	if (!dentry || READ(dentry + DENTRY_d_name, QSTR_len) >= EXECUTABLE_SIZE)
 		return;
-	bpf_probe_read_kernel_str(executable->name, EXECUTABLE_SIZE,
-				  (void *)READ(dentry + DENTRY_d_name, QSTR_name));
+	bpf_probe_read_kernel_str(executable->name, EXECUTABLE_SIZE, (void *)READ(dentry + DENTRY_d_name, QSTR_name));
 }
 
 /* A task that exits closes its descriptors when its program is no longer known: it is kept from before that. */
@@ -64,7 +63,7 @@ RAW_TRACEPOINT_PROBE(sched_process_fork)
 	u32 parent = tgid_of(ctx->args[0]), child = tgid_of(task);
 
 	if (parent == child)
-		return 0;	/* a thread */
+		return 0; /* a thread */
 	keep_executable_of_running(task);
 	trace_fork(child, task);
 	return 0;

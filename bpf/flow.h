@@ -3,23 +3,23 @@
 
 /* What is remembered of a socket while it is open. */
 struct flow {
-	u64 started_at;	/* 0 where it began before tracing did */
+	u64 started_at; /* 0 where it began before tracing did */
 	u64 established_at;
-	u64 reported_at;	/* when it was last reported, or found open */
+	u64 reported_at; /* when it was last reported, or found open */
 	u64 handshake;
 	u8 established;
-	u8 adopted : 1;		/* it was open before tracing began */
-	u8 tracer_connection : 1;	/* an end of one of the tracer, never reported */
-	u8 traced : 1;		/* of a process that is traced, as far as is known */
-	u8 end_missed : 1;	/* it was found to have ended only when its socket was destroyed */
-	u8 restored : 1;	/* its state was set by TCP_REPAIR: its handshake was that of another socket */
-	u8 of_kernel : 1;	/* a kernel thread connected it, for no process */
-	u8 left_to_kernel : 1;	/* a kernel thread closed it, for a process that is not known */
+	u8 adopted : 1; /* it was open before tracing began */
+	u8 tracer_connection : 1; /* an end of one of the tracer, never reported */
+	u8 traced : 1; /* of a process that is traced, as far as is known */
+	u8 end_missed : 1; /* it was found to have ended only when its socket was destroyed */
+	u8 restored : 1; /* its state was set by TCP_REPAIR: its handshake was that of another socket */
+	u8 of_kernel : 1; /* a kernel thread connected it, for no process */
+	u8 left_to_kernel : 1; /* a kernel thread closed it, for a process that is not known */
 	u8 role;
 	u8 owner_source;
-	u8 first_fin;	/* CLOSE_REASON_LOCAL_CLOSE or CLOSE_REASON_PEER_CLOSE: who sent FIN first; 0 before any */
+	u8 first_fin; /* CLOSE_REASON_LOCAL_CLOSE or CLOSE_REASON_PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
-	u32 data_segments;	/* received when it sent FIN */
+	u32 data_segments; /* received when it sent FIN */
 	struct owner owner;
 };
 
@@ -57,7 +57,7 @@ static inline void follow(u64 sk, const struct flow *flow)
 	if (!flows.insert(&sk, (struct flow *)flow))
 		return;
 	before = flows.lookup(&sk);
-	if (before) {	/* of another socket at this address, all of whose end was missed */
+	if (before) { /* of another socket at this address, all of whose end was missed */
 		end_unseen(before);
 		*before = *flow;
 		return;
@@ -68,7 +68,7 @@ static inline void follow(u64 sk, const struct flow *flow)
 	if (beyond)
 		__sync_fetch_and_add(beyond, 1);
 	if (SCOPE_PROCESS)
-		count_lost(COUNTER_MAP_FULL);	/* its end will look like that of somebody else's */
+		count_lost(COUNTER_MAP_FULL); /* its end will look like that of somebody else's */
 }
 
 /* Whether a socket that ends without a flow began when there was no room for one; else it began before tracing did. */

@@ -47,7 +47,7 @@ static inline u64 server_handshake(u64 sk, u64 since_socket)
 	/* Sent twice or forgotten (SYN cookies), it has no RTT, or that of the timestamp option: whole ms, up to 64 too many */
 	if (rtt % 1000 == 0 || READ(sk, TCP_SOCK_total_retrans))
 		return UNKNOWN_TIME;
-	return since_socket > since_syn_ack ? since_socket : since_syn_ack;	/* the former with fast open */
+	return since_socket > since_syn_ack ? since_socket : since_syn_ack; /* the former with fast open */
 }
 
 /*

@@ -30,16 +30,16 @@ static inline u8 close_reason(u64 sk, const struct flow *flow, u16 error)
 	case 0:
 		if (in_order(sk, flow))
 			return flow->first_fin;
-		return flow->end_missed ? 0 : CLOSE_REASON_LOCAL_RESET;	/* the program may have taken the error */
+		return flow->end_missed ? 0 : CLOSE_REASON_LOCAL_RESET; /* the program may have taken the error */
 	case ECONNRESET:
-	case EPIPE:	/* tcp_reset() in CLOSE_WAIT */
+	case EPIPE: /* tcp_reset() in CLOSE_WAIT */
 		return refused_data(sk, flow) ? CLOSE_REASON_LOCAL_RESET : CLOSE_REASON_PEER_RESET;
 	case ETIMEDOUT:
 		return CLOSE_REASON_TIMEOUT;
-	case ECONNABORTED:	/* tcp_abort() */
+	case ECONNABORTED: /* tcp_abort() */
 		return CLOSE_REASON_LOCAL_RESET;
 	}
-	if (in_order(sk, flow))	/* an error that nobody asked for (IP_RECVERR), and that was overcome */
+	if (in_order(sk, flow)) /* an error that nobody asked for (IP_RECVERR), and that was overcome */
 		return flow->first_fin;
 	/* What ICMP said of the packets that were not answered, until the kernel gave up */
 	return READ(sk, SOCK_sk_err_soft) == error ? CLOSE_REASON_TIMEOUT : CLOSE_REASON_OTHER;
@@ -65,7 +65,7 @@ static inline u8 role_of_adopted(u64 sk, u64 acked, bool sent_fin)
 {
 	u64 syn = acked_syn(sk, acked, sent_fin);
 
-	if (syn != acked_syn(sk, acked, sent_fin))	/* an interim report does not lock the socket */
+	if (syn != acked_syn(sk, acked, sent_fin)) /* an interim report does not lock the socket */
 		return 0;
 	return syn == 1 ? ROLE_CLIENT : syn == 0 ? ROLE_SERVER : 0;
 }
@@ -84,10 +84,10 @@ static inline void read_bytes(u64 sk, const struct flow *flow, struct session *s
 
 static inline void read_health(u64 sk, struct session *session)
 {
-	u32 srtt = READ(sk, TCP_SOCK_srtt_us);	/* in eighths; 0 before the first sample */
+	u32 srtt = READ(sk, TCP_SOCK_srtt_us); /* in eighths; 0 before the first sample */
 
 	session->rtt_smoothed = srtt ? srtt >> 3 : UNKNOWN;
-	session->rtt_min = READ(sk + TCP_SOCK_rtt_min, MINMAX_SAMPLE_v);	/* ~0 before the first sample */
+	session->rtt_min = READ(sk + TCP_SOCK_rtt_min, MINMAX_SAMPLE_v); /* ~0 before the first sample */
 	session->retransmits = READ(sk, TCP_SOCK_total_retrans);
 }
 
@@ -128,7 +128,7 @@ static inline void read_flow(u64 sk, const struct flow *flow, struct session *se
 	session->closed_at = bpf_ktime_get_ns();
 	session->role = flow->role;
 	session->owner_source = flow->owner_source;
-	if (session->owner_source)	/* else it may be an owner that the scan has put in doubt */
+	if (session->owner_source) /* else it may be an owner that the scan has put in doubt */
 		session->owner = flow->owner;
 	session->uid = READ(sk, SOCK_sk_uid);
 	session->error = READ(sk, SOCK_sk_err);

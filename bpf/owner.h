@@ -34,7 +34,7 @@ static inline void mptcp_changes(u64 msk, int old_state, int state)
 	struct owner owner = {};
 
 	if (state == TCP_SYN_RECV || (state == TCP_ESTABLISHED && old_state != TCP_SYN_SENT)) {
-		mptcp_owners.delete(&msk);	/* accepted anew, by whom is not known yet */
+		mptcp_owners.delete(&msk); /* accepted anew, by whom is not known yet */
 	} else if (state == TCP_SYN_SENT || state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK) {
 		if (in_kernel_thread())
 			return;

@@ -4,10 +4,19 @@
 /* include/linux/bpf.h, kernel/bpf/task_iter.c */
 struct bpf_iter_meta;
 struct bpf_iter__task_file {
-	union { struct bpf_iter_meta *meta; u64 : 64; };
-	union { void *task; u64 : 64; };
+	union {
+		struct bpf_iter_meta *meta;
+		u64 : 64;
+	};
+	union {
+		void *task;
+		u64 : 64;
+	};
 	u32 fd __attribute__((aligned(8)));
-	union { void *file; u64 : 64; };
+	union {
+		void *file;
+		u64 : 64;
+	};
 };
 
 static inline bool is_inet(u16 family)
@@ -40,7 +49,8 @@ static inline void report(u64 sk, struct flow *flow)
  */
 static inline void revisit(u64 sk, u64 task, struct flow *flow)
 {
-	if (INTERIM && flow->established && !flow->tracer_connection && bpf_ktime_get_ns() - flow->reported_at >= INTERIM)
+	if (INTERIM && flow->established && !flow->tracer_connection &&
+	    bpf_ktime_get_ns() - flow->reported_at >= INTERIM)
 		report(sk, flow);
 	if (flow->owner_source == OWNER_SOURCE_ADOPTED && flow->owner.pid != tgid_of(task))
 		flow->owner_source = 0;
@@ -52,7 +62,8 @@ static inline void adopt(u64 sk, u64 task)
 	struct flow flow = { .owner_source = OWNER_SOURCE_ADOPTED, .handshake = UNKNOWN_TIME, .traced = 1 };
 	int state = READ(sk, SOCK_COMMON_skc_state);
 
-	if (state == TCP_LISTEN || state == TCP_CLOSE)	/* one that is bound only may be listened to by another process */
+	/* Another process may listen on one that is only bound */
+	if (state == TCP_LISTEN || state == TCP_CLOSE)
 		note_listener(sk);
 	if (state == TCP_SYN_SENT)
 		flow.role = ROLE_CLIENT;

@@ -61,7 +61,7 @@ static inline void trace_fork(u32 child, u64 task)
 	if (is_traced_task())
 		trace_process(child, task);
 	else
-		traced_tgids.delete(&child);	/* its number may have been that of one that was traced */
+		traced_tgids.delete(&child); /* its number may have been that of one that was traced */
 }
 
 /* Another program is traced by a tracer of its own, or not at all. */

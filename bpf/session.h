@@ -22,13 +22,13 @@ struct endpoints {
 /* What user space reads. Times are CLOCK_MONOTONIC ns, round trips us. */
 struct session {
 	u64 closed_at;
-	u64 observed_at;	/* for user space to fill in */
+	u64 observed_at; /* for user space to fill in */
 	u64 duration;
 	u64 handshake;
 	u64 bytes_sent;
 	u64 bytes_received;
-	u64 cgroup;	/* id of the socket's cgroup (v2), 0 where the kernel has none */
-	u32 netns;	/* inode of the socket's network namespace */
+	u64 cgroup; /* id of the socket's cgroup (v2), 0 where the kernel has none */
+	u32 netns; /* inode of the socket's network namespace */
 	u32 uid;
 	u32 rtt_smoothed;
 	u32 rtt_min;
@@ -40,7 +40,7 @@ struct session {
 	u8 role;
 	u8 owner_source;
 	u8 close_reason;
-	u8 adopted;	/* it was open before tracing began */
+	u8 adopted; /* it was open before tracing began */
 	u8 reserved[4];
 	struct owner owner;
 };

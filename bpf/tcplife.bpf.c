@@ -93,7 +93,7 @@ RAW_TRACEPOINT_PROBE(cgroup_mkdir)
 	struct cgroup_path path = {};
 
 	if (READ(READ(cgroup, CGROUP_root), CGROUP_ROOT_hierarchy_id) != 0)
-		return 0;	/* of cgroup v1, where sockets are not */
+		return 0; /* of cgroup v1, where sockets are not */
 	bpf_probe_read_kernel_str(path.text, sizeof(path.text), (void *)ctx->args[1]);
 	cgroup_paths.update(&id, &path);
 	return 0;

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+
+from otel_tcplife.interrupt import leave_when_interrupted
 
 
 def main() -> int:
     """Run the command; return its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)  # until there is something to drain
+    leave_when_interrupted()
     from otel_tcplife.standard_error import log_to_standard_error
 
     log_to_standard_error()  # libraries log from when they are imported on
     from otel_tcplife.cli import main as command
 
     return command()
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End at once: nothing was traced yet, and the kernel gives up what was loaded."""
-    line = f"otel-tcplife: {signal.Signals(number).name} before tracing began\n".encode()
-    try:
-        os.write(2, line)
-    finally:
-        os._exit(0)
 
 
 if __name__ == "__main__":

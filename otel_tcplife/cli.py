@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--replay",
         type=_path,
         metavar="FILE",
-        help="take sessions from tcplife CSV (- is standard input) instead of the kernel",
+        help="take sessions from what tcplife printed, its table or CSV (- is standard input), instead of the kernel",
     )
     parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
     parser.add_argument("--check", action="store_true", help="say what is there of what is needed, and what is missing")

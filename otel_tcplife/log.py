@@ -17,11 +17,11 @@ logger = logging.getLogger(NAME)
 
 
 class _OneLine(logging.Filter):
-    """Makes the message what it is to be, before any handler has it."""
+    """Makes the message what it is to be, before any handler has it; what is for debugging is left as it is."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if not message.startswith(PREFIX):
+        if record.levelno > logging.DEBUG and not message.startswith(PREFIX):
             record.msg, record.args = PREFIX + one_line(message, None), ()
         return True
 

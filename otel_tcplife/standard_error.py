@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+from collections.abc import Mapping
 
 from otel_tcplife.export.otlp.endpoint import hidden
 from otel_tcplife.log import NAME, PREFIX, logger
-from otel_tcplife.printable import one_line
+from otel_tcplife.printable import one_line, printable
 
 
 class StandardError(logging.Handler):
-    """Writes each record as one line; what libraries log without its traceback and the secrets of URLs."""
+    """Writes each record as one line; what libraries log without its traceback and the secrets of URLs.
+
+    What is logged for debugging is written whole: it is what compilers say, and the kernel.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it."""
         message = record.getMessage()
         if record.name != NAME:
-            message = f"{PREFIX}{record.name}: {one_line(hidden(message, ()))}"
-        with contextlib.suppress(OSError):  # nobody reads it any more, which must end nothing
-            print(message, file=sys.stderr, flush=True)
+            if record.levelno >= logging.WARNING:
+                _write(f"{PREFIX}{record.name}: {one_line(hidden(message, ()))}")
+        elif record.levelno > logging.DEBUG:
+            _write(message)
+        else:
+            for line in hidden(message, ()).splitlines():
+                _write(f"{PREFIX}{printable(line.expandtabs())}")
 
 
-def log_to_standard_error() -> None:
-    """Have the command's own lines, and the warnings of libraries, written there. Idempotent."""
+def log_to_standard_error(environ: Mapping[str, str] = os.environ) -> None:
+    """Have the command's own lines, and the warnings of libraries, written there. Idempotent.
+
+    With OTEL_LOG_LEVEL=debug, also what the command logs for debugging; not what libraries do, such as headers.
+    """
     root = logging.getLogger()
     if not any(isinstance(handler, StandardError) for handler in root.handlers):
         root.addHandler(StandardError())
-    logger.setLevel(logging.INFO)
+    is_debugging = environ.get("OTEL_LOG_LEVEL", "").strip().lower() == "debug"
+    logger.setLevel(logging.DEBUG if is_debugging else logging.INFO)
+
+
+def _write(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more, which must end nothing
+        print(line, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from typing import IO
 
 from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
+from otel_tcplife.log import logger
 from otel_tcplife.probe import bcc_helper
 from otel_tcplife.probe.program import bpf_directory
 
@@ -60,10 +61,13 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descr
             status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, told, printed, said)
             said.seek(0)
             printed.seek(0)
+            errors = said.read().decode(errors="replace")
+            if errors:
+                logger.debug("%s ended with %d, and said:\n%s", interpreter, status, errors)
             if status == bcc_helper.NO_BCC:
                 raise NoBcc
             if status:
-                raise CannotTrace(_reason(status, said.read().decode(errors="replace")))
+                raise CannotTrace(_reason(status, errors))
             return printed.read().decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         raise CannotTrace(f"it was not done within {_PATIENCE:.0f} s") from None

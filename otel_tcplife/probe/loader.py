@@ -109,8 +109,7 @@ def load_program(
             scan_target = btf.function_id(SCAN_TARGET)
         except BtfError as error:
             raise CannotTrace(str(error), btf_remedy()) from error
-        maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
-        return LoadedProgram(_load(text, maps, scan_target), maps, sizes.ring_bytes, cpus)
+        return load_text(text, scope, scan_target, ring_bytes=sizes.ring_bytes, cpus=cpus)
 
 
 @contextmanager
@@ -132,12 +131,13 @@ def possible_cpus() -> int:
     return int(re.findall(r"\d+", ranges)[-1]) + 1
 
 
-def _load(text: str, maps: Sequence[str], scan_target: int) -> socket.socket:
-    """The socket through which the descriptors come, by the first Python with bcc that can do it.
+def load_text(text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpus: int) -> LoadedProgram:
+    """Load a program by the first Python with bcc that can do it.
 
-    `scan_target` is the BTF id of the kernel function that the iterator is of. Raise CannotTrace with the reasons of
-    all Pythons, and what mends that.
+    `scan_target` is the BTF id of the kernel function that the iterator is of; the sizes are those in the text. Raise
+    CannotTrace with the reasons of all Pythons, and what mends that.
     """
+    maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
     request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
     reasons: list[str] = []
     for interpreter in bcc_interpreters():
@@ -145,7 +145,7 @@ def _load(text: str, maps: Sequence[str], scan_target: int) -> socket.socket:
         with helpers:
             try:
                 run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), [helpers.fileno()])
-                return ours
+                return LoadedProgram(ours, maps, ring_bytes, cpus)
             except NoBcc:
                 ours.close()
             except CannotTrace as error:

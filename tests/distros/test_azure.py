@@ -24,7 +24,7 @@ _ENVIRON = {
 }
 
 _CONFIGURE = "from azure.monitor.opentelemetry import configure_azure_monitor; configure_azure_monitor()"
-_THE_LINE_THAT_HELPS = "from otel_tcplife.instrumentor import TcplifeInstrumentor; TcplifeInstrumentor().instrument()"
+_THE_LINE_THAT_HELPS = "from otel_tcplife import TcplifeInstrumentor; TcplifeInstrumentor().instrument()"
 _RUN = f"import runpy; runpy.run_path({str(APPLICATION)!r}, run_name='__main__')"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.replay.recording import open_recording
+from otel_tcplife.replay.source import ReplaySource
 from tests.live import seccomp_main
 from tests.support.collector import Collector, otelcol
 from tests.support.host_agent import COMMAND
@@ -114,10 +114,10 @@ def test_csv_can_be_replayed(traffic: Traffic, tmp_path: Path) -> None:
         agent.stop()
     recording = tmp_path / "recording.csv"
     recording.write_text("\n".join(agent.printed) + "\n")
-    replay = open_recording(str(recording))
-    batch = replay.read()
-    replay.close()
-    assert (len(batch), replay.summary.reasons) == (len(agent.printed) - 1, [])
+    source = ReplaySource(str(recording))
+    batch = source.read()
+    source.close()
+    assert (len(batch), source.summary.reasons) == (len(agent.printed) - 1, [])
     command = [COMMAND, "--replay", str(recording), "--otlp-file", str(tmp_path / "replayed")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     live, replayed = _logs(tmp_path / "live"), _logs(tmp_path / "replayed")

@@ -6,20 +6,15 @@ import logging
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
 from otel_tcplife.export.otlp.transport import Transport, open_transport
-from otel_tcplife.replay.recording import REASONS_KEPT, Summary, open_recording
-from otel_tcplife.session import SessionBatch
 from tests.support.background_process import refusing_port
 from tests.support.log_lines import logged_lines
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
-from tests.support.recordings import ZONE, Replayed, ns, read_all, write
 from tests.support.tls import Tls, make_tls
 from tests.support.transports import USER_AGENT, Connect, configured
 
@@ -134,27 +129,3 @@ def serve_grpc() -> Iterator[Callable[..., GrpcReceiver]]:
 def grpc_receiver(serve_grpc: Callable[..., GrpcReceiver]) -> GrpcReceiver:
     """A receiver over gRPC."""
     return serve_grpc()
-
-
-@pytest.fixture(scope="module")
-def in_berlin() -> Iterator[None]:
-    """Local time is that of ZONE."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", ZONE.key)
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.fixture
-def replayed(tmp_path: Path) -> Replayed:
-    """Replays a text, as if it were recorded up to some time."""
-
-    def replay_text(text: str | bytes, ended_at: int = ns(2026, 3, 2, 12)) -> tuple[SessionBatch, Summary]:
-        replay = open_recording(write(tmp_path / "recording.csv", text, ended_at))
-        batch = read_all(replay)
-        assert len(replay.summary.reasons) == min(replay.summary.unreadable, REASONS_KEPT)
-        assert replay.summary.sessions == len(batch)
-        return batch, replay.summary
-
-    return replay_text

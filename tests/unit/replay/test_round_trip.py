@@ -1,4 +1,4 @@
-"""What our own table says is read again as it was."""
+"""What our own table and CSV print is read back as the same sessions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from otel_tcplife.replay.recording import Summary, open_recording
+from otel_tcplife.replay.source import Summary
 from otel_tcplife.session import SESSION, UNKNOWN, UNKNOWN_TIME, Event, SessionBatch, empty
 from otel_tcplife.table import Table, TableOptions
-from tests.support.recordings import ns, read_all, write
-
-pytestmark = pytest.mark.usefixtures("in_berlin")
-
+from tests.unit.replay.reading import ns, opened, read_all, write
 
 IPV4 = st.binary(min_size=4, max_size=4).map(lambda packed: bytes(10) + b"\xff\xff" + packed)
 IPV6 = st.binary(min_size=16, max_size=16).filter(lambda packed: not packed.startswith(bytes(10) + b"\xff\xff"))
@@ -89,10 +86,10 @@ def test_round_trip(
     text = text_of(batch, options)
     ended_at = int(batch["closed_at"][-1]) if sessions else 10**18
     path = write(tmp_path_factory.getbasetemp() / "round_trip.csv", text, ended_at)
-    replay = open_recording(path)
-    found = read_all(replay)
+    source = opened(path)
+    found = read_all(source)
 
-    assert replay.summary == Summary(lines=1 + len(sessions), sessions=len(sessions))
+    assert source.summary == Summary(lines=1 + len(sessions), sessions=len(sessions))
     expected: SessionBatch = np.array(batch)
     expected["comm"] = [shown(comm, options) for comm in batch["comm"].tolist()]
     for column in SESSION.names or ():

@@ -1,4 +1,4 @@
-"""What tcplife's tables look like."""
+"""tcplife's tables, written with the formats of its sources."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ LIBBPF_FORMAT = "%8s %-7d %-16s %-15s %-5d %-15s %-5d %-6.2f %-6.2f %-.2f\n"
 
 
 def narrow(comm: str, pid: int = 7) -> str:
-    """A row of the narrow table."""
     cells = (pid, comm, "", "192.0.2.1", 40000, "198.51.100.1", 443, 1, 2, 3.0)
     return NARROW_FORMAT % cells
 
 
 def wide(comm: str, pid: int = 7) -> str:
-    """A row of the wide table, as with -w."""
     cells = (pid, comm, "6", "2001:db8::1", 40000, "2001:db8::2", 443, 1, 2, 3.0)
     return WIDE_FORMAT % cells

@@ -1,12 +1,15 @@
-"""When the sessions of a recording closed."""
+"""The sessions of a recording closed when they did."""
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
-from tests.support.recordings import HEADER, ROW, TIMED_ROW, Replayed, hms, ns
+from tests.unit.replay.reading import HEADER, ROW, Replayed, hms, ns, opened, read_all
 
-pytestmark = pytest.mark.usefixtures("in_berlin")
+TIMED_ROW = "0.0.0.0,1,0.0.0.0,2,0.00"
 
 
 def closed_at(replayed: Replayed, header: str, times: list[str], ended_at: int) -> list[int]:
@@ -101,3 +104,27 @@ def test_recordings_in_one_file_follow_one_another(replayed: Replayed) -> None:
     times: list[int] = batch["closed_at"].tolist()
     assert times[2] == 0
     assert hms(times[:2] + times[3:]) == ["07 22:00:00", "08 01:00:00", "08 22:30:00", "09 00:30:00", "09 00:30:00"]
+
+
+def test_times_of_a_stream(stdin_pipe: int) -> None:
+    now = time.time_ns()
+    second = now // 10**9
+    soon, later, yesterday = (
+        time.strftime("%H:%M:%S", time.localtime(second + ahead)) for ahead in (30, 300, 10 - 86400 // 2)
+    )
+    rows = [f"{soon},{TIMED_ROW}", f"{later},{TIMED_ROW}", f"{yesterday},{TIMED_ROW}"]
+    os.write(stdin_pipe, "\n".join(["TIME,LADDR,LPORT,RADDR,RPORT,MS", *rows, ""]).encode())
+    source = opened("-")
+    times: list[int] = source.read()["closed_at"].tolist()
+    assert times[0] == (second + 30) * 10**9
+    assert -86_400 - 3600 <= times[1] // 10**9 - second <= 300 - 82_800
+    assert times[2] == (second + 10 - 43_200) * 10**9
+
+    rows = [f"5.000000,{TIMED_ROW}", f"7.500000,{TIMED_ROW}"]
+    os.write(stdin_pipe, "\n".join(["TIME(s),LADDR,LPORT,RADDR,RPORT,MS", *rows, ""]).encode())
+    batch = source.read()
+    assert batch["closed_at"][0] == batch["observed_at"][0]
+    assert batch["closed_at"][1] - batch["closed_at"][0] == 2_500_000_000
+    assert now <= batch["closed_at"][0] <= time.time_ns()
+    os.close(stdin_pipe)
+    assert len(read_all(source)) == 0

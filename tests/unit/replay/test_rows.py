@@ -1,19 +1,13 @@
-"""Every line of a recording is a session, a header, blank, or reported; and its sessions closed when they did."""
+"""Every line of a recording is a session, a header, blank, or reported."""
 
 from __future__ import annotations
 
 import time
-from ipaddress import IPv6Address
-from pathlib import Path
 
 import pytest
 
-from otel_tcplife.errors import BadUsage
-from otel_tcplife.replay.recording import open_recording
-from otel_tcplife.session import UNKNOWN, UNKNOWN_BYTES, UNKNOWN_TIME, Event, SessionBatch
-from tests.support.recordings import HEADER, ROW, Replayed, ns, read_all, write
-
-pytestmark = pytest.mark.usefixtures("in_berlin")
+from otel_tcplife.session import UNKNOWN, UNKNOWN_BYTES, UNKNOWN_TIME, Event
+from tests.unit.replay.reading import HEADER, ROW, Replayed, addresses, ns
 
 # The CSV of tcplife's own example: https://github.com/iovisor/bcc/blob/master/tools/tcplife_example.txt
 EXAMPLE = """\
@@ -28,11 +22,6 @@ TIME,TIME(s),PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS
 23:39:42,3.067914,3277,redis-server,4,127.0.0.1,28527,127.0.0.1,48104,0,0,0.35
 [...]
 """
-
-
-def addresses(batch: SessionBatch, column: str) -> list[str]:
-    packed = (IPv6Address(row.tobytes()) for row in batch[column])
-    return [f"mapped {address.ipv4_mapped}" if address.ipv4_mapped else str(address) for address in packed]
 
 
 def test_the_example_of_tcplife(replayed: Replayed) -> None:
@@ -176,53 +165,3 @@ def test_ends_of_lines(replayed: Replayed, end: str, sessions: int) -> None:
 def test_a_last_line_that_was_cut_off(replayed: Replayed, cut: int) -> None:
     batch, summary = replayed(f"{HEADER}\n{ROW}\n{ROW}"[:-cut])
     assert (len(batch), summary.reasons) == (1, [(3, "cut off: it has no end of line")])
-
-
-def test_many_rows_come_in_several_batches(tmp_path: Path) -> None:
-    rows = [ROW.replace("7335", str(pid)) for pid in range(20_000)]
-    replay = open_recording(write(tmp_path / "long.csv", "\n".join([HEADER, *rows, ""])))
-    first = replay.read()
-    assert 1000 < len(first) < 10_000
-    pids = [*first["pid"].tolist(), *read_all(replay)["pid"].tolist()]
-    assert pids == list(range(20_000))
-
-
-def test_what_is_written_after_the_opening_is_not_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "growing.csv", f"{HEADER}\n{ROW}\n")
-    replay = open_recording(path)
-    with open(path, "a") as file:
-        file.write(f"TIME,{HEADER}\n11:00:00,{ROW}\n")
-    assert len(read_all(replay)) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "is empty; record with `tcplife -s`"),
-        ("\n \n", "is empty; "),
-        (
-            "PID   COMM       LADDR           LPORT\n1 a b c",
-            "the first line is 'PID   COMM       LADDR           LPORT'; ",
-        ),
-        (f"\x1b]0;{'x' * 100}\n", f"the first line is '\\x1b]0;{'x' * 56}'...; record with `tcplife -s`"),
-        ("x" * 10_000, f"the first line is '{'x' * 60}'...; "),
-        (f"{HEADER},PID\n", "is no output of tcplife: no line names its columns, the first line is 'PID,COMM,"),
-        ("PID,LADDR,LPORT,RADDR,RPORT\n", "is no output of tcplife"),
-        (f"NETNS,{HEADER}\n", "is no output of tcplife"),
-    ],
-)
-def test_no_recording(tmp_path: Path, text: str, told: str) -> None:
-    path = write(tmp_path / "other.csv", text)
-    with pytest.raises(BadUsage) as raised:
-        open_recording(path)
-    assert str(raised.value).startswith(path)
-    assert told in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "missing.csv"
-    with pytest.raises(BadUsage, match=r"^cannot read .*missing.csv: No such file or directory; give --replay a file"):
-        open_recording(str(path))
-    with pytest.raises(BadUsage, match=r"^cannot read .*: Is a directory; give --replay a file"):
-        open_recording(str(tmp_path))

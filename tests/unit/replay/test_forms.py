@@ -10,27 +10,19 @@ import pytest
 
 from otel_tcplife.cli import main
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.replay.recording import Summary, open_recording
-from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN_BYTES, SessionBatch
+from otel_tcplife.replay.source import Summary
+from otel_tcplife.session import LARGEST_INTEGER, SessionBatch
 from tests.support.received import read_otlp_json_lines
-from tests.support.recordings import Replayed, read_all
-from tests.support.tables import (
-    LIBBPF_FORMAT,
-    LIBBPF_HEADER_FORMAT,
-    ROW,
-    TABLE,
-    WIDE,
-    narrow,
-    wide,
-)
+from tests.unit.replay.reading import Replayed, opened, read_all
+from tests.unit.replay.tables import ROW, TABLE, narrow
 
-REPLAYS = Path(__file__).with_name("replays")
+RECORDINGS = Path(__file__).with_name("recordings")
 """Addresses are those of documentation (RFC 5737, RFC 3849)."""
 
 
 def read(path: Path) -> tuple[SessionBatch, Summary]:
-    replay = open_recording(str(path))
-    return read_all(replay), replay.summary
+    source = opened(path)
+    return read_all(source), source.summary
 
 
 COUNTS = {
@@ -54,9 +46,9 @@ COUNTS = {
 """Sessions, and lines that are none: shell prompts, warnings, `[...]`, rows that were cut or broken."""
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(REPLAYS.iterdir())])
+@pytest.mark.parametrize("name", [path.name for path in sorted(RECORDINGS.iterdir())])
 def test_a_file(name: str) -> None:
-    batch, summary = read(REPLAYS / name)
+    batch, summary = read(RECORDINGS / name)
     assert (len(batch), summary.unreadable) == COUNTS[name]
 
 
@@ -68,14 +60,14 @@ def test_a_stream_has_the_same(name: str) -> None:
     os.dup2(reading, 0)
     os.close(reading)
     try:
-        os.write(writing, (REPLAYS / name).read_bytes())
+        os.write(writing, (RECORDINGS / name).read_bytes())
         os.close(writing)
-        replay = open_recording("-")
-        batch = read_all(replay)
+        source = opened("-")
+        batch = read_all(source)
     finally:
         os.dup2(kept, 0)
         os.close(kept)
-    assert (len(batch), replay.summary.unreadable) == COUNTS[name]
+    assert (len(batch), source.summary.unreadable) == COUNTS[name]
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -86,7 +78,7 @@ def test_a_stream_has_the_same(name: str) -> None:
 def test_ends_of_lines_and_what_a_terminal_writes_before_a_header(
     replayed: Replayed, name: str, start: str, ends: str
 ) -> None:
-    lines = (REPLAYS / name).read_text().splitlines()
+    lines = (RECORDINGS / name).read_text().splitlines()
     while "RPORT" not in lines[0]:
         del lines[0]
     batch, _ = replayed(start + "".join(f"{line}{ends}" for line in lines))
@@ -99,7 +91,7 @@ def _hosts(batch: SessionBatch, column: str) -> list[str]:
 
 
 def test_what_a_narrow_table_says() -> None:
-    batch, _ = read(REPLAYS / "table-swapper-mapped.txt")
+    batch, _ = read(RECORDINGS / "table-swapper-mapped.txt")
     assert batch["pid"].tolist()[8:] == [0, 0, 1218429, 1218429, 1219486, 1219486, 1218429, 1218429]
     assert batch["comm"].tolist()[8:12] == [b"swapper/6", b"swapper/20", b"coredns", b"coredns"]
     assert batch["ip_version"].tolist() == [4] * 16
@@ -113,7 +105,7 @@ def test_what_a_narrow_table_says() -> None:
 
 
 def test_what_a_wide_table_says() -> None:
-    batch, _ = read(REPLAYS / "table-wide.txt")
+    batch, _ = read(RECORDINGS / "table-wide.txt")
     assert batch["comm"].tolist()[:3] == [b"recordProgramSt", b"redis-server", b"ssh"]
     assert batch["ip_version"].tolist() == [4, 4, 6, 6, 4, 4]
     assert _hosts(batch, "peer_address")[2] == "fe80::8a3:9dff:fed5:6b19"
@@ -121,7 +113,7 @@ def test_what_a_wide_table_says() -> None:
 
 
 def test_milliseconds_without_decimals() -> None:
-    batch, _ = read(REPLAYS / "bpftrace.txt")
+    batch, _ = read(RECORDINGS / "bpftrace.txt")
     assert batch["duration"].tolist()[:4] == [3_059_000_000, 3_059_000_000, 0, 12_441_000_000]
     assert (_hosts(batch, "local_address")[3], _hosts(batch, "peer_address")[3]) == (
         "2001:db8:6:5ea7::1",
@@ -131,71 +123,10 @@ def test_milliseconds_without_decimals() -> None:
 
 @pytest.mark.parametrize("name", ["table-after-warnings.txt", "huge-sizes.csv"])
 def test_sizes_that_otlp_cannot_hold(name: str) -> None:
-    batch, summary = read(REPLAYS / name)
+    batch, summary = read(RECORDINGS / name)
     assert summary.too_large == 6
     assert (batch["bytes_received"] > LARGEST_INTEGER).sum() == 6
     assert (batch["bytes_sent"] <= LARGEST_INTEGER).all()
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("[...]", "1 fields where the header has 9"),
-        (ROW[:40], "5 fields where the header has 9"),
-        (ROW.replace("40000 ", ""), "8 fields where the header has 9"),
-        (ROW.replace("7     ", ""), "8 fields where the header has 9"),
-        (ROW.replace("7     curl ", "my curl "), "PID is no whole number from 0 to 4294967295: 'my'"),
-        (" ".join(ROW.replace("curl", "").split()), "8 fields where the header has 9"),
-        (ROW.replace("   2 ", " 2 9 "), "COMM is longer than its column: 'curl       192.0.2.1'"),
-        (ROW.replace("curl       ", "curl Possibly lost 23 samples "), "COMM is longer than its column: "),
-        (ROW.replace("198.51.100.1 ", "198.5Possibly lost 23 samples"), "COMM is longer than its column: "),
-        (ROW.replace("192.0.2.1 ", "192.0.2.256 "), "LADDR is no IP address: '192.0.2.256'"),
-        ("7,curl,192.0.2.1,40000,198.51.100.1,443,1,2,3.00", "1 fields where the header has 9"),
-    ],
-)
-def test_what_cannot_be_told_apart_is_unreadable(replayed: Replayed, row: str, reason: str) -> None:
-    batch, summary = replayed(f"{TABLE}{ROW}{row.rstrip()}\n{ROW}")
-    assert [line for line, _ in summary.reasons] == [3]
-    assert summary.reasons[0][1].startswith(reason)
-    assert len(batch) == 2
-
-
-@pytest.mark.parametrize(
-    ("last", "sessions"),
-    [(ROW.rstrip(), 2), (ROW.rstrip()[:-1], 1), (ROW.replace("3.00\n", "3"), 1), (ROW.replace("3.00\n", "3 "), 2)],
-)
-def test_a_table_without_its_last_end_of_line(replayed: Replayed, last: str, sessions: int) -> None:
-    batch, summary = replayed(TABLE + ROW + last)
-    assert (len(batch), summary.unreadable) == (sessions, 2 - sessions)
-
-
-def test_a_copy_that_has_not_kept_the_spaces(replayed: Replayed) -> None:
-    lines = (
-        "  " + " ".join(line.split()) + "\n" for line in (TABLE, ROW, narrow("a b"), WIDE, wide("Web Content 1 2"))
-    )
-    batch, summary = replayed("".join(lines))
-    assert summary.reasons == []
-    assert batch["comm"].tolist() == [b"curl", b"a b", b"Web Content 1 2"]
-
-
-def test_columns_that_a_table_lacks(replayed: Replayed) -> None:
-    batch, _ = replayed("LADDR LPORT RADDR RPORT MS\n192.0.2.1 1 192.0.2.2 2 3.00\n")
-    assert (batch["pid"].tolist(), batch["comm"].tolist()) == ([0], [b""])
-    assert batch["bytes_sent"].tolist() == batch["bytes_received"].tolist() == [UNKNOWN_BYTES]
-    batch, _ = replayed("COMM LADDR LPORT RADDR RPORT RX_KB MS\na b 192.0.2.1 1 192.0.2.2 2 5 3.00\n")
-    assert (batch["comm"].tolist(), batch["bytes_sent"].tolist()) == ([b"a b"], [UNKNOWN_BYTES])
-    assert batch["bytes_received"].tolist() == [5120]
-
-
-def test_the_table_of_libbpf(replayed: Replayed) -> None:
-    """Sizes with decimals, a time of day that is called TIME(s), a wider COMM, and no IP."""
-    names = ("TIME(s)", "PID", "COMM", "LADDR", "LPORT", "RADDR", "RPORT", "TX_KB", "RX_KB", "MS")
-    cells = ("11:00:00", 4321, "Web Content 123", "192.0.2.1", 4000, "192.0.2.2", 80, 0.12, 35.5, 0.26)
-    batch, summary = replayed(LIBBPF_HEADER_FORMAT % names + LIBBPF_FORMAT % cells)
-    assert summary.reasons == []
-    assert (batch["comm"].tolist(), batch["pid"].tolist()) == ([b"Web Content 123"], [4321])
-    assert (batch["bytes_sent"].tolist(), batch["bytes_received"].tolist()) == ([123], [36352])
-    assert batch["closed_at"].tolist() != [0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""For the curious: the C program as this kernel gets it, and the rows as they come out of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any, NoReturn
+
+from otel_tcplife import environment_variables
+from otel_tcplife.errors import BadUsage, CannotTrace
+from otel_tcplife.log import logger
+from otel_tcplife.options import Options, Scope, read_options
+from otel_tcplife.printable import printable
+from otel_tcplife.probe.btf import BtfError, read_kernel_btf
+from otel_tcplife.probe.live import open_live_source
+from otel_tcplife.probe.loader import possible_cpus
+from otel_tcplife.probe.program import program_text
+from otel_tcplife.probe.requirements import btf_remedy
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.standard_error import log_to_standard_error
+from otel_tcplife.terminal import flush_output, give_up_output, open_standard_streams
+
+_STOPPED, _CANNOT_TRACE, _BAD_USAGE = 0, 1, 2
+"""Exit codes, those of the command otel-tcplife."""
+
+_DESCRIPTION = """Show the C program as this kernel gets it, or the rows as they come out of it.
+
+The variables OTEL_PYTHON_TCPLIFE_* choose what is traced, as for the command otel-tcplife. With OTEL_LOG_LEVEL=debug,
+all that the compiler and the kernel's verifier say is shown.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(message, f"see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show what is asked for; return the exit code."""
+    open_standard_streams()
+    log_to_standard_error()
+    try:
+        chosen = _parser().parse_args(arguments)
+        if chosen.what == "program":
+            print(program(read_options({"scope": chosen.scope}, names={"scope": "--scope"})), flush=True)
+        else:
+            _dump(read_options({"scope": Scope.HOST}))
+    except BadUsage as error:
+        logger.error("%s", error)
+        return _BAD_USAGE
+    except CannotTrace as error:
+        logger.error("cannot trace: %s", error)
+        return _CANNOT_TRACE
+    except BrokenPipeError:  # the reader has what it wanted, as in `... program | head`
+        give_up_output()
+    except OSError as error:
+        give_up_output()
+        logger.error("cannot print: %s", error.strerror or error)
+        return _CANNOT_TRACE
+    except Exception as error:  # noqa: BLE001 one line for the user, whatever it is
+        logger.error("cannot trace: %s: %s; please report this", type(error).__name__, error)
+        return _CANNOT_TRACE
+    finally:
+        flush_output()
+    return _STOPPED
+
+
+def program(options: Options) -> str:
+    """The program that the command, or with scope `process` the plugin, would have compiled. Raise CannotTrace."""
+    is_command = options.scope is Scope.HOST
+    try:
+        return program_text(
+            read_kernel_btf(),
+            options.filters,
+            options.sizes,
+            options.scope,
+            interim=options.interim,
+            hide_tracer=is_command,
+            cpus=possible_cpus(),
+        )
+    except BtfError as error:
+        raise CannotTrace(str(error), btf_remedy()) from error
+
+
+def json_lines(batch: SessionBatch) -> Iterator[str]:
+    """Each row with all of its columns: numbers as they are, addresses and names as text."""
+    columns: Mapping[str, list[Any]] = {name: batch[name].tolist() for name in batch.dtype.names or ()}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        for name in ("local_address", "peer_address"):
+            packed = bytes(row[name])
+            row[name] = inet_ntop(AF_INET, packed[12:]) if row["ip_version"] == 4 else inet_ntop(AF_INET6, packed)
+        for name in ("comm", "executable"):
+            row[name] = printable(row[name].decode("utf-8", "replace"))
+        yield json.dumps(row)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m otel_tcplife.probe",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="what", metavar="program|dump", required=True)
+    showing = commands.add_parser("program", help="print the C program as this kernel gets it")
+    showing.add_argument(
+        "--scope",
+        default=Scope.HOST.value,
+        help=f"host (default), as the command has it, or process, as the plugin does; "
+        f"{environment_variables.OTEL_PYTHON_TCPLIFE_SCOPE} is not read",
+    )
+    commands.add_parser("dump", help="trace this host until Ctrl-C, and print each row as a line of JSON")
+    return parser
+
+
+def _dump(options: Options) -> None:
+    """Print each row as it comes, until a signal or until nobody reads. Raise CannotTrace, and OSError of printing."""
+    source = open_live_source(options.filters, options.sizes, options.interim)
+    stopped: list[int] = []
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: stopped.append(number))
+        logger.info("tracing; each row is a line of JSON")
+        while not stopped:
+            _print(source.read())
+            time.sleep(source.pause)
+        _print(source.drain())
+        stats = source.stats()
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in stats.outcomes.items() if count)
+        logger.info("%d sessions ended%s", stats.seen, f": {outcomes}" if outcomes else "")
+    finally:
+        source.close()
+
+
+def _print(batch: SessionBatch) -> None:
+    if len(batch):
+        print(*json_lines(batch), sep="\n", flush=True)
