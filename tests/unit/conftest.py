@@ -34,7 +34,7 @@ def nothing_else_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that does not look at what is logged expects no warning; those of the command look at standard error."""
     with logged_lines() as lines:
         yield
-    if not {"logged", "capsys"} & {*request.fixturenames}:
+    if not {"logged", "capsys", "capfd"} & {*request.fixturenames}:
         assert lines == []
 
 
