@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,10 +16,12 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
-from otel_tcplife import embedded as pipeline
+from otel_tcplife import embedded
 from otel_tcplife import tracing as tracing_module
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.instrumentor import TcplifeInstrumentor
+from otel_tcplife.pipeline.limits import APPLICATION
+from otel_tcplife.probe import loader
 from otel_tcplife.tracing import start_tracing
 from tests.support.actor import run_actor
 from tests.support.traffic import Traffic
@@ -82,10 +84,11 @@ def test_this_process_on_given_providers(traffic: Traffic) -> None:
 def test_the_host_with_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not another process collects the sessions of this host now."""
 
-    def none_collects(_: int | None) -> bool:
+    def none_does(before: int | None = None) -> bool:
         return False
 
-    monkeypatch.setattr(tracing_module, "collector_before", none_collects)
+    for module in (tracing_module, loader):
+        monkeypatch.setattr(module, "is_host_traced", none_does)
     providers = Providers()
     with run_actor("act-client") as client, run_actor("act-server") as server:
         ports = [server.tell("listen", name, "127.0.0.1") for name in ("kept", "other")]
@@ -208,7 +211,7 @@ class _Waits(_Fails):
 
 
 def test_what_there_is_no_room_for_is_counted(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "QUEUE_RECORDS", 10)
+    monkeypatch.setattr(embedded, "APPLICATION", replace(APPLICATION, max_queue_size=10))
     providers, waits = Providers(), _Waits()
     providers.logs.add_log_record_processor(waits)
     with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
