@@ -133,7 +133,7 @@ def _run(arguments: argparse.Namespace, source: Source, destinations: Destinatio
     deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
-    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline))
+    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host))
     _heed_hangups(deadline, sinks)
     logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
     if not arguments.no_table:

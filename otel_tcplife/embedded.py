@@ -7,7 +7,7 @@ import threading
 # np.unique() would import it in our thread: what one thread imports while another forks, a child never can
 import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
-from otel_tcplife.export.sdk.emit import ProviderLogs, ProviderMetrics, Providers
+from otel_tcplife.export.sdk.emit import LoggerProvider, ProviderMetrics, Providers, provider_logs
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options
 from otel_tcplife.pipeline.counters import counters
@@ -24,7 +24,11 @@ class EmbeddedPipeline:
     """Sessions on their way from the kernel to the providers of this process, from its making until stop()."""
 
     def __init__(
-        self, attached: AttachedProgram, options: Options, logs: ProviderLogs, metrics: ProviderMetrics
+        self,
+        attached: AttachedProgram,
+        options: Options,
+        logger_provider: LoggerProvider | None,
+        metrics: ProviderMetrics,
     ) -> None:
         """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
         wants_owner = options.filters.pid is not None
@@ -32,8 +36,8 @@ class EmbeddedPipeline:
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics
         ledger = Ledger()
-        metrics.observe(counters(self._source.stats, ledger))
-        sinks = Sinks(queued=[Providers(logs, metrics)])
+        metrics.observe(counters(self._source.stats, ledger), self._source.host)
+        sinks = Sinks(queued=[Providers(provider_logs(logger_provider, self._source.host), metrics)])
         self._pipeline = Pipeline(self._source, sinks, ledger, self._deadline, APPLICATION)
         self._reader = threading.Thread(target=self._run, name="tcplife-reader", daemon=True)
         self._reader.start()

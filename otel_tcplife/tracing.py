@@ -21,7 +21,7 @@ from typing_extensions import Self
 from otel_tcplife import forks
 from otel_tcplife.embedded import EmbeddedPipeline
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.export.sdk.emit import LoggerProvider, provider_logs, provider_metrics
+from otel_tcplife.export.sdk.emit import LoggerProvider, provider_metrics
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.probe.host_tracer import is_host_traced
@@ -122,14 +122,14 @@ class Tracing:
         if options.scope is Scope.HOST and not _host_is_free():
             return
         logger_provider, meter_provider = self._providers
-        logs, metrics = provider_logs(logger_provider), provider_metrics(meter_provider)
+        metrics = provider_metrics(meter_provider)
         loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
         with forks.held_off(), self._lock:
             attached = loaded.receive()
             if self._stopped.is_set() or not attached.is_first_of_host():
                 attached.close()
             else:
-                self._pipeline = EmbeddedPipeline(attached, options, logs, metrics)
+                self._pipeline = EmbeddedPipeline(attached, options, logger_provider, metrics)
                 self._tracer = os.getpid()
 
     def _stand_by(self, is_our_turn: Callable[[], bool], after: float = 0) -> None:

@@ -18,6 +18,7 @@ from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.metrics import otlp_metric_exporter
 from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.export.resource import host_resource
+from otel_tcplife.host import Host
 from otel_tcplife.pipeline.chosen_exporters import NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
@@ -32,6 +33,8 @@ class Opening:
     counters: Mapping[CounterMetric, Totals]
     """The counters that are exported beside the histograms."""
     deadline: Deadline
+    host: Host
+    """That of the source."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,11 @@ def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.env
     chosen = chosen_exporters(otlp_file, environ)
     resource = host_resource()
     metrics = _Metrics(resource)
-    encoder = LogEncoder(resource.attributes)
-    found = [*_otlp(chosen, encoder, metrics), *_installed(chosen, resource)]
+    found = [*_otlp(chosen, resource, metrics), *_installed(chosen, resource)]
     if chosen.agent:
         found.append(Destination("logs and metrics to the OpenTelemetry agent of this process", _open_agent))
     if chosen.directory:
-        found.append(_files(chosen, chosen.directory, encoder, metrics))
+        found.append(_files(chosen, chosen.directory, resource, metrics))
     return Destinations(tuple(found), chosen.is_disabled)
 
 
@@ -96,15 +98,16 @@ class _Metrics:
         self._interval = export_interval()
 
     def reader(self, opening: Opening, export: Export, target: str, give_up: Callable[[], None]) -> PeriodicReader:
-        aggregator = Aggregator(self._resource, self._preference, opening.counters)
+        aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host)
         return PeriodicReader(aggregator, export, self._interval, target=target, give_up=give_up)
 
 
-def _otlp(chosen: ChosenExporters, encoder: LogEncoder, metrics: _Metrics) -> Iterator[Destination]:
+def _otlp(chosen: ChosenExporters, resource: Resource, metrics: _Metrics) -> Iterator[Destination]:
     if OTLP in chosen.logs:
         config = otlp_config("logs")
 
         def open_logs(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
+            encoder = LogEncoder(resource.attributes, opening.host)
             exporter = OtlpLogExporter(encoder, open_transport(config), config, opening.deadline)
             sinks.queued.append(RetryingSink(exporter, f"export logs to {config.shown}", opening.deadline))
 
@@ -130,26 +133,32 @@ def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destinat
     for name in chosen.logs:
         if name not in (OTLP, NONE):
             logs = InstalledLogExporter(name, resource)
-            yield Destination(f"logs to the exporter {name}", lambda _, sinks, logs=logs: sinks.queued.append(logs))
+
+            def open_logs(opening: Opening, sinks: Sinks, logs: InstalledLogExporter = logs) -> None:
+                sinks.queued.append(logs.of(opening.host))
+
+            yield Destination(f"logs to the exporter {name}", open_logs)
     for name in chosen.metrics:
         if name not in (OTLP, NONE):
             metrics = InstalledMetricExporter(name, resource)
-            yield Destination(
-                f"metrics to the exporter {name}",
-                lambda opening, sinks, metrics=metrics: sinks.inline.append(metrics.observing(opening.counters)),
-            )
+
+            def open_metrics(opening: Opening, sinks: Sinks, metrics: InstalledMetricExporter = metrics) -> None:
+                metrics.observe(opening.counters, opening.host)
+                sinks.inline.append(metrics)
+
+            yield Destination(f"metrics to the exporter {name}", open_metrics)
 
 
 def _open_agent(opening: Opening, sinks: Sinks) -> None:
     from otel_tcplife.export.sdk.emit import provider_logs, provider_metrics
 
     metrics = provider_metrics(None)
-    metrics.observe(opening.counters)
+    metrics.observe(opening.counters, opening.host)
     sinks.inline.append(metrics)
-    sinks.queued.append(provider_logs(None))
+    sinks.queued.append(provider_logs(None, opening.host))
 
 
-def _files(chosen: ChosenExporters, directory: str, encoder: LogEncoder, metrics: _Metrics) -> Destination:
+def _files(chosen: ChosenExporters, directory: str, resource: Resource, metrics: _Metrics) -> Destination:
     from otel_tcplife.export.otlp.files import BACKOFF, FileLogExporter, OtlpFiles
     from otel_tcplife.export.otlp.line_file import file_limits
 
@@ -159,7 +168,7 @@ def _files(chosen: ChosenExporters, directory: str, encoder: LogEncoder, metrics
         files = OtlpFiles(directory, limits)
         sinks.reopen.append(files.reopen)
         if chosen.agent or chosen.logs != (NONE,):
-            exporter = FileLogExporter(files, encoder)
+            exporter = FileLogExporter(files, LogEncoder(resource.attributes, opening.host))
             what = f"write logs to {directory}"
             sinks.queued.append(RetryingSink(exporter, what, opening.deadline, BACKOFF))
         if chosen.agent or chosen.metrics != (NONE,):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from otel_tcplife.host import Host
 from otel_tcplife.session import SessionBatch
 
 
@@ -36,6 +37,11 @@ class Source(Protocol):
 
     pause: float
     """Seconds to wait before the next read; 0 to go on at once."""
+
+    @property
+    def host(self) -> Host:
+        """What is known of the host whose sessions these are."""
+        ...
 
     can_wait: bool
     """Whether it loses nothing when it is not read for long: a recording, as opposed to the kernel."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from otel_tcplife import forks
+from otel_tcplife.host import Host
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
-from otel_tcplife.probe.cgroups import Cgroups
 from otel_tcplife.probe.clock import KernelClock
+from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counter, Counters
 from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
 from otel_tcplife.probe.ring import Ring
@@ -73,7 +76,8 @@ class LiveSource:
         try:
             with refusals_explained():
                 bpf.run_iterator(attached.scan)
-                self._cgroups = Cgroups(attached.cgroup_paths)
+                self._containers = Containers(attached.cgroup_paths)
+                self.host = Host(self._containers.container_of, ephemeral_ports(), os.stat("/proc/self/ns/net").st_ino)
                 self._ring = Ring(attached.ring, attached.ring_bytes)
                 self._counters = Counters(attached.counters, attached.cpus)
         except BaseException:
@@ -140,7 +144,7 @@ class LiveSource:
         """Add what user space knows."""
         if len(batch):
             self._clock.to_wall_time(batch)
-            self._cgroups.learn(batch)
+            self._containers.learn(batch)
         return batch
 
     def _sweep(self, patience: float) -> SessionBatch:
@@ -157,3 +161,12 @@ class LiveSource:
             return empty(0)
         self._ownerless += len(taken)
         return taken
+
+
+def ephemeral_ports() -> tuple[int, int]:
+    """First and last port that the kernel chooses for a socket that asked for none."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return Host().ephemeral_ports
+    return int(low), int(high)

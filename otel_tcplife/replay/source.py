@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.host import UNKNOWN_HOST
 from otel_tcplife.log import logger
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.replay.rows import Header, Row, Unreadable, header_of, row_of, shown
@@ -64,6 +65,7 @@ class ReplaySource:
     """
 
     can_wait = True
+    host = UNKNOWN_HOST
 
     def __init__(self, path: str) -> None:
         """Open the recording, `-` for standard input. A regular file is surveyed first, to know when its rows closed.

@@ -27,7 +27,7 @@ def _logs(directory: Path) -> list[ReceivedLog]:
 
 
 def _ports(logs: list[ReceivedLog]) -> list[tuple[int, int]]:
-    return [(int(log.attributes["network.local.port"]), int(log.attributes["network.peer.port"])) for log in logs]
+    return [log.ports for log in logs]
 
 
 @pytest.fixture

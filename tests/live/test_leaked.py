@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Generator
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otel_tcplife.conventions import own_netns
 from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe import live
@@ -69,7 +69,7 @@ class _Trace:
 
 
 def _of_server(batch: SessionBatch, pairs: Pairs) -> SessionBatch:
-    mine = of_namespace(batch, own_netns())
+    mine = of_namespace(batch, os.stat("/proc/self/ns/net").st_ino)
     return mine[(mine["local_port"] == pairs.port) & np.isin(mine["peer_port"], pairs.client_ports)]
 
 

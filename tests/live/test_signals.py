@@ -53,8 +53,7 @@ def traffic() -> Traffic:
 
 def _ends(path: Path, traffic: Traffic) -> int:
     logs = read_otlp_json_lines(path, growing=True).logs if path.exists() else []
-    ports = [(log.attributes["network.local.port"], log.attributes["network.peer.port"]) for log in logs]
-    return sum(traffic.port in pair for pair in ports)
+    return len(traffic.of(logs))
 
 
 # Those that run the tests may ignore it, as nohup(1) does, and what they start inherits that

@@ -43,7 +43,7 @@ def test_it_traces_with_closed_streams(closed: tuple[int, ...], tmp_path: Path) 
     assert not [line for line in shown if line.count(",") < 9], "nothing but rows"
     ports = {int(port) for port in (tmp_path / "ports").read_text().split()}
     logs = read_otlp_json_lines(tmp_path / "data/logs.jsonl").logs
-    assert ports & {log.attributes["network.local.port"] for log in logs}
+    assert ports & {log.ports[0] for log in logs}
 
 
 @pytest.mark.parametrize("arguments", ["--check", "--help", "--version"])

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from otel_tcplife.probe.cgroups import mount_point
+from otel_tcplife.probe.containers import mount_point
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.host import UNKNOWN_HOST
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import COMMAND
@@ -22,6 +23,7 @@ class _Source:
 
     pause = 0.0
     can_wait = False
+    host = UNKNOWN_HOST
 
     def __init__(self, error: Exception | None, error_in_drain: Exception | None = None) -> None:
         self.ended = False

@@ -29,12 +29,13 @@ from otel_tcplife.conventions import (
     METRIC_ATTRIBUTES,
     OVERFLOW,
     CounterMetric,
-    SessionColumns,
 )
 from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets, Grouping, Rows
 from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.session import SessionBatch, concatenated, ended
+from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
 _KEY = np.dtype(
@@ -59,10 +60,17 @@ _COUNTED_TOGETHER = 4096
 class Aggregator:
     """Histograms of all sessions added, and the counters beside them. Threads may add and collect at once."""
 
-    def __init__(self, resource: Resource, preference: Preference, counters: Mapping[CounterMetric, Totals]) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        preference: Preference,
+        counters: Mapping[CounterMetric, Totals],
+        host: Host = UNKNOWN_HOST,
+    ) -> None:
         self._resource = resource
         self._preference = preference
         self._counters = counters
+        self._host = host
         self._lock = threading.Lock()
         self._pending: list[SessionBatch] = []
         self._counted: dict[CounterMetric, dict[frozenset[tuple[str, AttributeValue]], int]] = {}
@@ -90,7 +98,7 @@ class Aggregator:
         batch = concatenated(self._pending)
         self._pending.clear()
         if len(batch):
-            columns = SessionColumns(batch)
+            columns = SessionColumns(batch, self._host)
             grouping = Grouping(self._series(columns))
             for measurement, buckets in chain.from_iterable(self._buckets):
                 buckets.add(grouping, measurement.values(columns))
@@ -124,7 +132,7 @@ class Aggregator:
         if row is None:
             if len(self._attributes) == CARDINALITY_LIMIT:
                 return CARDINALITY_LIMIT - 1
-            row = self._row_of(_attributes(example))
+            row = self._row_of(_attributes(example, self._host))
             if len(self._rows) < _KNOWN_KEYS:
                 self._rows[key] = row
         return row
@@ -168,7 +176,7 @@ class Aggregator:
         return Metric(counter.name, counter.brief, counter.unit, data)
 
 
-def _attributes(example: SessionBatch) -> dict[str, AttributeValue]:
-    columns = SessionColumns(example)
+def _attributes(example: SessionBatch, host: Host) -> dict[str, AttributeValue]:
+    columns = SessionColumns(example, host)
     values = {attribute.name: attribute.values(columns)[0] for attribute in METRIC_ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}

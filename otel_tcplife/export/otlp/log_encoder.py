@@ -13,11 +13,14 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_tcplife import conventions
+from otel_tcplife.body import body_columns
 from otel_tcplife.columns import DictionaryColumn
-from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute, SessionColumns
+from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
+from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.session import SessionBatch
+from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
 # Field numbers of LogRecord, ScopeLogs, ResourceLogs and ExportLogsServiceRequest
@@ -36,8 +39,9 @@ _STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "str
 class LogEncoder:
     """Encodes ExportLogsServiceRequests that all have the same resource."""
 
-    def __init__(self, resource: Mapping[str, object]) -> None:
+    def __init__(self, resource: Mapping[str, object], host: Host = UNKNOWN_HOST) -> None:
         """Take the resource's attributes: strings, numbers, booleans and sequences of them."""
+        self._host = host
         attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
         self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString())
@@ -45,16 +49,16 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""
-        records = [block.data for block in _records(batch)]
+        records = [block.data for block in _records(batch, self._host)]
         length = sum(map(len, records))
         scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
         resource_logs = self._resource + scope_logs
         return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records])
 
 
-def _records(batch: SessionBatch) -> Iterable[wire.Matrix]:
+def _records(batch: SessionBatch, host: Host) -> Iterable[wire.Matrix]:
     """The log_records field of a ScopeLogs message, one for each session."""
-    columns = SessionColumns(batch)
+    columns = SessionColumns(batch, host)
     parts = [
         wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
         wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
@@ -71,7 +75,7 @@ def _severity(number: int, text: str) -> bytes:
 
 
 def _body(columns: SessionColumns) -> list[Piece]:
-    parts = map(wire.text, conventions.body(columns))
+    parts = map(wire.text, body_columns(columns))
     any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), parts, len(columns))
     return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value, len(columns))
 

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
+from otel_tcplife.body import body_columns
 from otel_tcplife.conventions import (
     ATTRIBUTES,
     COUNTERS,
@@ -27,15 +28,16 @@ from otel_tcplife.conventions import (
     METRIC_ATTRIBUTES,
     WARN,
     CounterMetric,
-    SessionColumns,
 )
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.settings import BatchLimits
+from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.session import SessionBatch, ended
+from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
 PROVIDERS = "providers"
@@ -48,8 +50,9 @@ class ProviderLogs:
     max_export_batch_size = 512
     """Sessions between two looks at whether it is time to stop."""
 
-    def __init__(self, name: str, provider: LoggerProvider) -> None:
+    def __init__(self, name: str, provider: LoggerProvider, host: Host = UNKNOWN_HOST) -> None:
         self.name = name
+        self._host = host
         self._failures = FailureLog(f"emit log records to {name}")
         self._provider = provider
         self._logger = provider.get_logger(conventions.SCOPE, __version__)
@@ -59,7 +62,7 @@ class ProviderLogs:
         if not self._is_enabled():
             return {Outcome.DISABLED: len(batch)}
         emitted = 0
-        for record in log_records(batch):
+        for record in log_records(batch, self._host):
             try:
                 self._logger.emit(record)
                 emitted += 1
@@ -79,12 +82,12 @@ class ProviderLogs:
         return not type(provider).__module__.startswith("opentelemetry._logs")  # the API's own, which take nothing
 
 
-def log_records(batch: SessionBatch) -> Iterable[LogRecord]:
+def log_records(batch: SessionBatch, host: Host = UNKNOWN_HOST) -> Iterable[LogRecord]:
     """Each session as a log record of the API."""
-    columns = SessionColumns(batch)
+    columns = SessionColumns(batch, host)
     names = [attribute.name for attribute in ATTRIBUTES]
     rows = zip(*(attribute.values(columns) for attribute in ATTRIBUTES))
-    parts = zip(*(column.to_text() for column in conventions.body(columns)))
+    parts = zip(*(column.to_text() for column in body_columns(columns)))
     columns = zip(
         batch["closed_at"].tolist(),
         batch["observed_at"].tolist(),
@@ -114,6 +117,7 @@ class ProviderMetrics:
 
     def __init__(self, provider: MeterProvider) -> None:
         self._counters: Mapping[CounterMetric, Totals] = {}
+        self._host = UNKNOWN_HOST
         self._process = os.getpid()
         """The process that counts."""
         self._before: dict[CounterMetric, Counter[frozenset[tuple[str, str]]]] = {}
@@ -130,9 +134,10 @@ class ProviderMetrics:
         for counter in COUNTERS:
             self._register(meter, counter)
 
-    def observe(self, counters: Mapping[CounterMetric, Totals]) -> None:
-        """Observe these counters from now on; monotonic ones go on from where others have ended."""
+    def observe(self, counters: Mapping[CounterMetric, Totals], host: Host = UNKNOWN_HOST) -> None:
+        """Record sessions of this host, and observe these counters, from now on; sums go on from where others ended."""
         self._process = os.getpid()
+        self._host = host
         self._counters = counters
 
     def end(self) -> None:
@@ -154,7 +159,7 @@ class ProviderMetrics:
 
     def add(self, batch: SessionBatch) -> None:
         """Record each session of the batch."""
-        columns = SessionColumns(ended(batch))
+        columns = SessionColumns(ended(batch), self._host)
         names = [attribute.name for attribute in METRIC_ATTRIBUTES]
         rows = zip(*(attribute.values(columns) for attribute in METRIC_ATTRIBUTES))
         shared = [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
@@ -206,9 +211,9 @@ class Providers:
         """Nothing: the providers are the application's."""
 
 
-def provider_logs(provider: LoggerProvider | None) -> ProviderLogs:
+def provider_logs(provider: LoggerProvider | None, host: Host) -> ProviderLogs:
     """The route to the logger provider of an application, the global one if none is given."""
-    return ProviderLogs(PROVIDERS, provider or get_logger_provider())
+    return ProviderLogs(PROVIDERS, provider or get_logger_provider(), host)
 
 
 def provider_metrics(provider: MeterProvider | None) -> ProviderMetrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
@@ -12,13 +12,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.conventions import CounterMetric
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.metrics.reader import export_interval, export_timeout
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.emit import ProviderLogs, ProviderMetrics, batching_provider
 from otel_tcplife.export.sdk.settings import batch_limits, check_exemplar_filter, check_providers, check_record_limits
-from otel_tcplife.pipeline.counters import Totals
+from otel_tcplife.host import Host
 from otel_tcplife.pipeline.deadline import Deadline
 
 
@@ -35,6 +34,11 @@ class InstalledLogExporter(ProviderLogs):
             provider = batching_provider(exporter, resource, limits)
         self._flush_and_end: Callable[[], None] = provider.shutdown
         super().__init__(name, provider)
+
+    def of(self, host: Host) -> InstalledLogExporter:
+        """The same, of sessions of this host."""
+        self._host = host
+        return self
 
     def shutdown(self, deadline: Deadline) -> None:
         """Flush the exporter, and end it."""
@@ -58,11 +62,6 @@ class InstalledMetricExporter(ProviderMetrics):
             provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._flush_and_end: Callable[[], None] = provider.shutdown
         super().__init__(provider)
-
-    def observing(self, totals: Mapping[CounterMetric, Totals]) -> InstalledMetricExporter:
-        """The same, with these counters beside the histograms."""
-        self.observe(totals)
-        return self
 
     def shutdown(self, deadline: Deadline) -> None:
         """Flush the exporter, and end it."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from otel_tcplife.conventions import OTHER_ERROR
+from otel_tcplife.session_columns import OTHER_ERROR
 from tests.live.matrix.connect_causes import ABSENT, OTHERS, REFUSED, UNANSWERED, Cause, at_server
 from tests.live.matrix.ends import NOTHING, End
 from tests.live.matrix.network import FAMILIES, Family, Network

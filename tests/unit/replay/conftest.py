@@ -24,6 +24,12 @@ def local_time() -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(autouse=True)
+def lines_may_be_unreadable(logged: list[str]) -> list[str]:
+    """What is logged of them is for the tests of the source to look at."""
+    return logged
+
+
 @pytest.fixture
 def replayed(tmp_path: Path) -> Replayed:
     """Writes a recording and reads it."""

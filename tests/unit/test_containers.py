@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from otel_tcplife.identity import container_id
+from otel_tcplife.probe import bpf, containers
+from otel_tcplife.probe.containers import Containers, container_id
+from otel_tcplife.session import SessionBatch, empty
 
 _ID = "5f9b7a3c" * 8
 _OTHER = "0123abcd" * 8
@@ -54,3 +57,46 @@ def test_the_innermost_container(path: str) -> None:
 )
 def test_outside_of_any(path: str) -> None:
     assert container_id(path) is None
+
+
+_OLD = 7
+
+
+def _no_path(_map_fd: int, _cgroup: int, _size: int) -> None:
+    """As the kernel has it."""
+
+
+@pytest.fixture
+def old_container(monkeypatch: pytest.MonkeyPatch) -> Containers:
+    """With one container that is older than tracing; the kernel has paths of none that are newer."""
+    monkeypatch.setattr(containers, "_hierarchy", lambda: iter([(_OLD, f"/docker/{_ID}")]))
+    monkeypatch.setattr(bpf, "lookup", _no_path)
+    return Containers(-1)
+
+
+def _batch(first: int, count: int) -> SessionBatch:
+    batch = empty(count)
+    batch["cgroup"] = np.arange(first, first + count)
+    return batch
+
+
+def test_a_batch_that_waits_keeps_its_container(old_container: Containers) -> None:
+    old_container.learn(_batch(_OLD, 1))
+    old_container.learn(_batch(1000, 70_000))
+    assert old_container.container_of(_OLD) == _ID
+
+
+@pytest.mark.parametrize("others", [65_535, 65_536, 70_000, 200_000])
+def test_a_container_that_is_older_than_tracing_is_found_again(old_container: Containers, others: int) -> None:
+    """However many others had sessions meanwhile: the first look went through them all before."""
+    for first in range(1000, 1000 + others, 5000):
+        old_container.learn(_batch(first, 5000))
+    old_container.learn(_batch(_OLD, 1))
+    assert old_container.container_of(_OLD) == _ID
+    assert old_container.container_of(1000 + others) is None
+
+
+def test_what_is_remembered_is_bounded(old_container: Containers) -> None:
+    for first in range(1000, 400_000, 10_000):
+        old_container.learn(_batch(first, 10_000))
+    assert old_container.size <= 2 * 65_536

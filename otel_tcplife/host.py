@@ -1,0 +1,22 @@
+"""What is known of the host besides the sessions: a source has it, and sinks are given it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Host:
+    """Facts that name what the rows have as numbers."""
+
+    container_of: Callable[[int], str | None] = lambda _cgroup: None
+    """Id of the container that a cgroup (v2) is of, by the cgroup's id; None outside of any."""
+    ephemeral_ports: tuple[int, int] = (32768, 60999)
+    """First and last port that the kernel chooses for a socket that asked for none; here, its default."""
+    netns: int = 0
+    """Inode of the tracer's own network namespace."""
+
+
+UNKNOWN_HOST = Host()
+"""That of a recording."""

@@ -1,0 +1,128 @@
+"""What there is to say of sessions, derived from rows: a column for each fact, for whoever exports or counts them."""
+
+from __future__ import annotations
+
+import errno
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tcplife.addresses import addresses
+from otel_tcplife.columns import DictionaryColumn, Flags, NumericColumn, encode, lookup
+from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.printable import printable
+from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN, UNKNOWN_TIME, Event, Role, SessionBatch
+
+OTHER_ERROR = "_OTHER"
+"""Value of error.type where there was a failure of no known kind (semantic conventions, error.type)."""
+
+_IP_TEXTS = ("", "", "", "ipv4", "", "ipv6")
+_ROLE_TEXTS = tuple(role.name.lower() for role in Role)
+
+
+class SessionColumns:
+    """What there is to say of the sessions of one batch, as columns; each is computed once, when it is asked for."""
+
+    def __init__(self, batch: SessionBatch, host: Host = UNKNOWN_HOST) -> None:
+        """`host` is that of the source of the batch."""
+        self.batch = batch
+        self.host = host
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @cached_property
+    def sessions(self) -> Flags:
+        """Which records are sessions, as opposed to connects that failed."""
+        return self.batch["event"] != Event.CONNECT_FAILED
+
+    @cached_property
+    def everywhere(self) -> Flags:
+        """All of them."""
+        return np.ones(len(self), np.bool_)
+
+    @cached_property
+    def owned(self) -> Flags:
+        """Which have a known owner."""
+        return self.batch["pid"] != 0
+
+    @cached_property
+    def network_type(self) -> DictionaryColumn:
+        """`ipv4` or `ipv6`."""
+        return lookup(self.batch["ip_version"], _IP_TEXTS)
+
+    @cached_property
+    def role(self) -> DictionaryColumn:
+        """`client` or `server`."""
+        return lookup(self.batch["role"], _ROLE_TEXTS)
+
+    @cached_property
+    def local_address(self) -> DictionaryColumn:
+        """Address of this end."""
+        return addresses(self.batch["local_address"])
+
+    @cached_property
+    def peer_address(self) -> DictionaryColumn:
+        """Address of the other end."""
+        return addresses(self.batch["peer_address"])
+
+    @cached_property
+    def comm(self) -> DictionaryColumn:
+        """Name of the owner's thread group leader."""
+        return encode(self.batch["comm"], _name)
+
+    @cached_property
+    def executable(self) -> DictionaryColumn:
+        """Base name of the owner's executable."""
+        return encode(self.batch["executable"], _name)
+
+    @cached_property
+    def error_number(self) -> npt.NDArray[np.int16]:
+        """The errno that the socket ended with; 0 for none, -1 for a connect that failed without one."""
+        numbers = self.batch["error"].astype(np.int16)
+        numbers[(numbers == 0) & ~self.sessions] = -1
+        return numbers
+
+    @cached_property
+    def error(self) -> DictionaryColumn:
+        """Name of that errno, OTHER_ERROR where it has none."""
+        return encode(self.error_number, _error_name)
+
+    @cached_property
+    def server_port(self) -> NumericColumn:
+        """Port of the server's side; unknown where the sides are, or where the port is an ephemeral one."""
+        role = self.batch["role"]
+        port = np.where(role == Role.SERVER, self.batch["local_port"], self.batch["peer_port"])
+        low, high = self.host.ephemeral_ports
+        return NumericColumn(port.astype(np.uint64), (role != 0) & ((port < low) | (port > high)))
+
+    def number(self, column: str, present: Flags | None = None) -> NumericColumn:
+        """An integer column as it is; known everywhere unless said otherwise, but for what OTLP cannot say."""
+        values = self.batch[column].astype(np.uint64)
+        known = self.everywhere if present is None else present
+        return NumericColumn(values, known if self.batch[column].itemsize < 8 else known & (values <= LARGEST_INTEGER))
+
+    def seconds(self, column: str) -> NumericColumn:
+        """A column of ns as seconds."""
+        values = self.batch[column]
+        return NumericColumn(values / 1e9, values != UNKNOWN_TIME)
+
+    def round_trip(self, column: str) -> NumericColumn:
+        """A column of us as seconds."""
+        values = self.batch[column]
+        return NumericColumn(values / 1e6, values != UNKNOWN)
+
+
+def _name(raw: bytes) -> str | None:
+    """A name that a process gave itself, which can be any bytes: the same text in bodies, attributes and the table.
+
+    Where all of it is printable UTF-8, the text is exactly these bytes; what is not is U+FFFD (see printable.py).
+    """
+    return printable(raw.decode("utf-8", "replace")) if raw else None
+
+
+def _error_name(number: int) -> str | None:
+    if number == 0:
+        return None
+    return errno.errorcode.get(number, OTHER_ERROR)
