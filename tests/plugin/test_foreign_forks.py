@@ -34,6 +34,7 @@ logs = LoggerProvider()
 logs.add_log_record_processor(BatchLogRecordProcessor(InMemoryLogRecordExporter()))
 tracing = start_tracing(logger_provider=logs, meter_provider=MeterProvider([InMemoryMetricReader()]))
 fork = ctypes.PyDLL(None).fork  # the thread keeps Python's lock meanwhile, as uWSGI's does
+sys.setswitchinterval(60)  # and no other thread asks for it, which a child would wait for
 
 def connect():
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -48,6 +48,9 @@ def forks_without_end() -> None:
         make_session()
 
     first = fork(child)
+    # A thread that waits for Python's lock asks for it after this time; a child that is asked would wait for a thread
+    # that it has not
+    sys.setswitchinterval(60)
     for _ in range(5000):
         another = libc.fork()
         if not another:
