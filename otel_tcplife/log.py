@@ -17,12 +17,13 @@ logger = logging.getLogger(NAME)
 
 
 class _OneLine(logging.Filter):
-    """Makes the message what it is to be, before any handler has it; what is for debugging is left as it is."""
+    """Makes the message what it is to be, before any handler has it; what is for debugging keeps its lines."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if record.levelno > logging.DEBUG and not message.startswith(PREFIX):
-            record.msg, record.args = PREFIX + one_line(message, None), ()
+        if not message.startswith(PREFIX):
+            text = message if record.levelno <= logging.DEBUG else one_line(message, None)
+            record.msg, record.args = PREFIX + text, ()
         return True
 
 

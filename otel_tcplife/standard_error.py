@@ -28,7 +28,7 @@ class StandardError(logging.Handler):
         elif record.levelno > logging.DEBUG:
             _write(message)
         else:
-            for line in hidden(message, ()).splitlines():
+            for line in hidden(message.removeprefix(PREFIX), ()).splitlines():
                 _write(f"{PREFIX}{printable(line.expandtabs())}")
 
 

@@ -48,7 +48,7 @@ def _replaying(disk: Path, env: Mapping[str, str] = {}) -> Generator[subprocess.
         assert running.stderr
         try:
             assert running.stderr.readline().startswith("otel-tcplife: replaying; ")
-            told = "No space left on device; trying again; sessions that find no room to wait are counted as dropped"
+            told = "No space left on device; retrying"
             assert running.stderr.readline() == f"otel-tcplife: cannot write logs to {disk / 'data'}: {told}\n"
             yield running
         finally:

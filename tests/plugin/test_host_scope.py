@@ -23,7 +23,7 @@ from tests.support.host_agent import HostAgent
 from tests.support.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.support.traffic import Traffic
 
-_QUIET = "otel-tcplife: another process collects the sessions of this host; this one does when that one has gone"
+_QUIET = "otel-tcplife: another process already traces this host; standing by until it exits"
 
 
 class Sessions:
