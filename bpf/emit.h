@@ -2,17 +2,17 @@
 /* How a session leaves the program: into the ring, at once or when its owner is known. */
 
 /* Read by user space; a record that an interrupt holds up stays busy for as long. */
-BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
 /*
  * Sessions that a packet ended before their owner was seen, by the address of the socket: they wait for the task that
  * closes its descriptor. Whoever deletes one reports it: that task, or user space when it has waited long enough.
  */
-BPF_HASH(awaiting_owner, u64, struct session, AWAITING_OWNER_SIZE);
+BPF_HASH(awaiting_owner, u64, struct session, MAX_AWAITING_OWNER);
 
 static inline bool selected(const struct session *session)
 {
 	return SELECT_IP_VERSION(session->ip_version) && SELECT_LOCAL_PORT(session->ends.local_port) &&
-	       SELECT_PEER_PORT(session->ends.peer_port);
+	       SELECT_REMOTE_PORT(session->ends.peer_port);
 }
 
 /* Every record leaves through here, so that it is counted exactly once. */

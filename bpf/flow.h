@@ -28,9 +28,9 @@ struct flow {
  * the socket's lock when it changes its state; only the scan looks at a flow meanwhile, and writes no more than it must
  * (see scan.h).
  */
-BPF_HASH(flows, u64, struct flow, FLOWS_SIZE);
+BPF_HASH(flows, u64, struct flow, MAX_SESSIONS);
 /* Sockets that found the map of flows full, so that their end is counted as what it is. Written as that one. */
-BPF_HASH(overflowed, u64, u8, FLOWS_SIZE);
+BPF_HASH(overflowed, u64, u8, MAX_SESSIONS);
 /*
  * How many more of them there are than have room there: which they are is not known, and does not change the count.
  * Written by all CPUs, by atomic additions.

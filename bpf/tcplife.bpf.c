@@ -21,10 +21,11 @@
  *   <STRUCT>_<member>	the byte offset of each kernel struct member that is named here, from BTF
  *   TYPE_<STRUCT>_<member>	an integer as wide as it
  *   EVENT_*, ROLE_*, OWNER_SOURCE_*, CLOSE_REASON_*, COUNTER_*, UNKNOWN*	as user space has them
- *   SELECT_*		the filters of the command line, as expressions
+ *   SELECT_*		the filters, as expressions, each by the name of its option (see otel_tcplife/options.py)
  *   SCOPE_PROCESS	whether only the sessions of the tracer, and of those that it forks, are followed
  *   HIDE_TRACER	whether the connections of the tracer are left out
- *   *_SIZE, ...	the sizes of the maps, and who the tracer is
+ *   INTERIM		the option of that name, in ns
+ *   RING_BYTES, MAX_*, *_SIZE, ...	the sizes of the maps, and who the tracer is
  * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
  */
 

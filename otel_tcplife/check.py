@@ -1,4 +1,4 @@
-"""The --check option: what is there of what is needed, what is missing, and what mends it, in a line each."""
+"""The --check option: each prerequisite, whether it is there, and what mends it if not, in a line each."""
 
 from __future__ import annotations
 

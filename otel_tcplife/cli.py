@@ -11,7 +11,7 @@ from typing import NoReturn
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.export.otlp.endpoint import hidden
 from otel_tcplife.log import logger
-from otel_tcplife.options import Filters, Options, Scope, read_options
+from otel_tcplife.options import OPTIONS, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.destinations import Destinations, Opening, read_destinations
@@ -87,12 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-t", "--timestamp", action="store_true", help="include timestamp on output (seconds)")
     parser.add_argument("-w", "--wide", action="store_true", help="wide column output (fits IPv6 addresses)")
     parser.add_argument("-s", "--csv", action="store_true", help="comma separated values output")
-    parser.add_argument("-p", "--pid", help="trace this PID only")
-    parser.add_argument("-L", "--localport", help="comma-separated list of local ports to trace.")
-    parser.add_argument("-D", "--remoteport", help="comma-separated list of remote ports to trace.")
-    family = parser.add_mutually_exclusive_group()
-    family.add_argument("-4", "--ipv4", action="store_true", help="trace IPv4 family only")
-    family.add_argument("-6", "--ipv6", action="store_true", help="trace IPv6 family only")
+    for option in OPTIONS:
+        if option.flags:
+            _add_flags(parser, option)
     parser.add_argument(
         "--otlp-file",
         type=_path,
@@ -106,9 +103,25 @@ def _parser() -> argparse.ArgumentParser:
         help="take sessions from what tcplife printed, its table or CSV (- is standard input), instead of the kernel",
     )
     parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
-    parser.add_argument("--check", action="store_true", help="say what is there of what is needed, and what is missing")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the prerequisites (kernel, BTF, bcc, privileges, collector) and exit",
+    )
     parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
     return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
+    """Those of an option, of which the user may give one only."""
+    group = parser.add_mutually_exclusive_group()
+    for flag in option.flags:
+        text = flag.help or option.help
+        if flag.value is None:
+            metavar = flag.spellings[-1].lstrip("-").upper()
+            group.add_argument(*flag.spellings, dest=option.name, metavar=metavar, help=text)
+        else:
+            group.add_argument(*flag.spellings, dest=option.name, action="store_const", const=flag.value, help=text)
 
 
 def _command(arguments: argparse.Namespace) -> int:
@@ -120,7 +133,8 @@ def _command(arguments: argparse.Namespace) -> int:
 
         return STOPPED if check(options, destinations, lambda line: show(one_line(line, None))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
-        raise BadUsage("--replay takes all sessions of a recording", "leave out -p, -L, -D, -4 and -6")
+        *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
+        raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
         _run(arguments, source, destinations)
@@ -187,11 +201,6 @@ def _path(text: str) -> str:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    given = {
-        "scope": Scope.HOST,
-        "pid": arguments.pid,
-        "local_ports": arguments.localport,
-        "remote_ports": arguments.remoteport,
-        "ip_version": 4 if arguments.ipv4 else 6 if arguments.ipv6 else None,
-    }
-    return read_options(given, names={"pid": "-p", "local_ports": "-L", "remote_ports": "-D"})
+    flags = {option.name: option.flags[0].spellings[0] for option in OPTIONS if option.flags}
+    chosen: dict[str, object] = {name: getattr(arguments, name) for name in flags}
+    return read_options({"scope": Scope.HOST, **chosen}, names=flags)

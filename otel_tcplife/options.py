@@ -1,20 +1,24 @@
-"""What a user can choose: on the command line, as keyword arguments, or by OTEL_PYTHON_TCPLIFE_*, in this order."""
+"""What a user can choose: on the command line, as keyword arguments, or by OTEL_PYTHON_TCPLIFE_*, in this order.
+
+Each option is one row of OPTIONS. From these come the flags of the command, the keyword arguments of start_tracing(),
+the variables and README's table of them. A field of Filters or Sizes has the name of its option, and so has the macro
+that the C program gets.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
-from otel_tcplife import environment_variables
 from otel_tcplife.errors import BadUsage
 
 Value = TypeVar("Value")
+ValueOf = TypeVar("ValueOf", covariant=True)
 
 _MOST_RING_BYTES = 1 << 30
-_MOST_SESSIONS = 1 << 24
 _SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
 """Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
 
@@ -28,92 +32,50 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True)
-class Filters:
-    """Which sessions to report; each field that is left out selects all."""
+class Flag:
+    """A flag of the command. With `value` it stands for that value, else the user gives one after it."""
 
-    pid: int | None = None
-    local_ports: tuple[int, ...] = ()
-    peer_ports: tuple[int, ...] = ()
-    ip_version: int | None = None
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Bounds of what the kernel keeps."""
-
-    ring_bytes: int = 8 << 20
-    """A power of two; about 200 bytes for each session that waits to be read."""
-    flows: int = 65536
-    """Sessions open at the same time; about 170 bytes of kernel memory each, taken at the start."""
-    awaiting_owner: int = 8192
-    """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
-
-
-DEFAULT_SIZES = {Scope.HOST: Sizes(), Scope.PROCESS: Sizes(512 << 10, 16384, 1024)}
-"""Those of a process are for each one that is traced."""
+    spellings: tuple[str, ...]
+    value: str | None = None
+    help: str = ""
+    """Where it is not that of the option."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """All that can be chosen of what is traced."""
+class Option(Generic[ValueOf]):
+    """All about one option."""
 
-    scope: Scope = Scope.PROCESS
-    filters: Filters = field(default_factory=Filters)
-    sizes: Sizes = DEFAULT_SIZES[Scope.PROCESS]
-    interim: float = 0
-    """Seconds after which a session that goes on is reported; 0 for never."""
+    name: str
+    parse: Callable[[str], ValueOf]
+    """Raises BadUsage for a text that is none of its values."""
+    default: Mapping[Scope, ValueOf]
+    help: str
+    default_text: str = ""
+    """What users read for the default, where its value would not tell them."""
+    flags: tuple[Flag, ...] = ()
+    has_variable: bool = True
+    is_keyword: bool = True
+    """Whether start_tracing() has it; others are the command's alone."""
 
+    @property
+    def variable(self) -> str | None:
+        """The environment variable, which is specific to tcplife and so has the prefix of such."""
+        return f"OTEL_PYTHON_TCPLIFE_{self.name.upper()}" if self.has_variable else None
 
-def read_options(
-    given: Mapping[str, object], environ: Mapping[str, str] = os.environ, names: Mapping[str, str] = {}
-) -> Options:
-    """Each option from what is given, else from its variable, else its default; None is not given.
+    def read(
+        self, environ: Mapping[str, str], scope: Scope = Scope.HOST, given: object = None, given_as: str | None = None
+    ) -> ValueOf:
+        """The value from what is given, else from the variable, else the default of the scope; None is not given.
 
-    `names` are what the user calls the given ones, if not by their names here. Raise BadUsage, naming it, where an
-    option does not exist or cannot be what was meant.
-    """
-    unknown = sorted(given.keys() - {*OPTIONS})
-    if unknown:
-        raise BadUsage(f"there is no option {unknown[0]!r}", f"use one of {', '.join(OPTIONS)}")
-
-    def read(option: str, parse: Callable[[str], Value], default: Value) -> Value:
-        text = _text(given.get(option))
-        name = names.get(option, option)
-        if text is None and option in _VARIABLES:
-            name = _VARIABLES[option]
-            text = environ.get(name, "").strip() or None
+        `given_as` is what the user calls the given one. Raise BadUsage, naming what was typed, if it cannot be.
+        """
+        text, name = _text(given), given_as or self.name
+        if text is None and self.variable:
+            text, name = environ.get(self.variable, "").strip() or None, self.variable
         try:
-            return default if text is None else parse(text)
+            return self.default[scope] if text is None else self.parse(text)
         except BadUsage as error:
             raise BadUsage(f"{name}: {error.problem}", error.remedy) from None
-
-    scope = read("scope", _parse_scope, Scope.PROCESS)
-    sizes = DEFAULT_SIZES[scope]
-    return Options(
-        scope,
-        Filters(
-            read("pid", parse_pid, None),
-            read("local_ports", parse_ports, ()),
-            read("remote_ports", parse_ports, ()),
-            read("ip_version", _parse_ip_version, None),
-        ),
-        Sizes(
-            read("ring_bytes", _parse_ring_bytes, sizes.ring_bytes),
-            read("max_sessions", lambda text: parse_number(text, "a size", 1, _MOST_SESSIONS), sizes.flows),
-            sizes.awaiting_owner,
-        ),
-        read("interim", _parse_interim, 0.0),
-    )
-
-
-_VARIABLES = {
-    name.removeprefix("OTEL_PYTHON_TCPLIFE_").lower(): name
-    for name in vars(environment_variables)
-    if name.startswith("OTEL_PYTHON_TCPLIFE_") and name not in environment_variables.OF_FILES
-}
-
-OPTIONS = (*_VARIABLES, "pid")
-"""Names of all options; a process id is given only where it is known."""
 
 
 def parse_ports(text: str) -> tuple[int, ...]:
@@ -126,6 +88,189 @@ def parse_pid(text: str) -> int:
     return parse_number(text, "a process id", 1, 1 << 22)
 
 
+def parse_number(text: str, what: str, least: int, most: int) -> int:
+    """A whole number in decimal. Raise BadUsage, which says what it should have been, if it is none in this range."""
+    # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
+    digits = text.strip().lstrip("0") or text.strip()[-1:]
+    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
+        return int(digits)
+    raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")
+
+
+def _parse_scope(text: str) -> Scope:
+    try:
+        return Scope(text.strip().lower())
+    except ValueError:
+        raise BadUsage(f"unknown scope {text!r}", "use process or host") from None
+
+
+def _parse_ip_version(text: str) -> int:
+    if text.strip() not in ("4", "6"):
+        raise BadUsage(f"{text!r} is not an IP version", "give 4 or 6")
+    return int(text)
+
+
+def _parse_ring_bytes(text: str) -> int:
+    ring_bytes = parse_number(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
+    if ring_bytes & (ring_bytes - 1):
+        raise BadUsage(f"{ring_bytes} is not a power of two", "give such as 8388608")
+    return ring_bytes
+
+
+def _parse_interim(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
+        raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 60")
+    return seconds
+
+
+def _in_any_scope(value: Value) -> Mapping[Scope, Value]:
+    return dict.fromkeys(Scope, value)
+
+
+SCOPE = Option("scope", _parse_scope, _in_any_scope(Scope.PROCESS), "of the plugin: `process` or `host`")
+PID = Option(
+    "pid",
+    parse_pid,
+    _in_any_scope(None),
+    "trace this PID only",
+    flags=(Flag(("-p", "--pid")),),
+    has_variable=False,  # it is known only when the process is there
+)
+LOCAL_PORTS = Option(
+    "local_ports",
+    parse_ports,
+    _in_any_scope(()),
+    "comma-separated list of local ports to trace.",
+    default_text="all",
+    flags=(Flag(("-L", "--localport")),),
+)
+REMOTE_PORTS = Option(
+    "remote_ports",
+    parse_ports,
+    _in_any_scope(()),
+    "comma-separated list of remote ports to trace.",
+    default_text="all",
+    flags=(Flag(("-D", "--remoteport")),),
+)
+IP_VERSION = Option(
+    "ip_version",
+    _parse_ip_version,
+    _in_any_scope(None),
+    "4 or 6, to trace this family only",
+    default_text="both",
+    flags=(
+        Flag(("-4", "--ipv4"), "4", "trace IPv4 family only"),
+        Flag(("-6", "--ipv6"), "6", "trace IPv6 family only"),
+    ),
+)
+INTERIM = Option(
+    "interim",
+    _parse_interim,
+    _in_any_scope(0.0),
+    "seconds after which a session that goes on is reported, as `tcplife.session.progress`, and again each time that "
+    "they have passed",
+    default_text="off",
+)
+RING_BYTES = Option(
+    "ring_bytes",
+    _parse_ring_bytes,
+    {Scope.HOST: 8 << 20, Scope.PROCESS: 512 << 10},
+    "size of the ring buffer, a power of two, with about 220 bytes for each session that waits to be read",
+)
+MAX_SESSIONS = Option(
+    "max_sessions",
+    lambda text: parse_number(text, "a size", 1, 1 << 24),
+    {Scope.HOST: 65536, Scope.PROCESS: 16384},
+    "sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start",
+)
+FILE_BYTES = Option(
+    "file_bytes",
+    lambda text: parse_number(text, "a size", 1, 1 << 40),
+    _in_any_scope(100 << 20),
+    "of the command: size at which a file of `--otlp-file` becomes `logs.jsonl.1` or `metrics.jsonl.1`, and a new one "
+    "is begun",
+    is_keyword=False,
+)
+FILE_KEEP = Option(
+    "file_keep",
+    lambda text: parse_number(text, "a number of files", 0, 1000),
+    _in_any_scope(5),
+    "of the command: how many such older files of each kind are kept, of which number 1 is the newest",
+    is_keyword=False,
+)
+
+OPTIONS: tuple[Option[object], ...] = (
+    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, FILE_BYTES, FILE_KEEP,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which sessions to report; each field that is left out selects all."""
+
+    pid: int | None = None
+    local_ports: tuple[int, ...] = ()
+    remote_ports: tuple[int, ...] = ()
+    ip_version: int | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bounds of what the kernel keeps; by default those of a host."""
+
+    ring_bytes: int = RING_BYTES.default[Scope.HOST]
+    max_sessions: int = MAX_SESSIONS.default[Scope.HOST]
+    max_awaiting_owner: int = 8192
+    """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
+
+
+DEFAULT_SIZES = {
+    Scope.HOST: Sizes(),
+    Scope.PROCESS: Sizes(RING_BYTES.default[Scope.PROCESS], MAX_SESSIONS.default[Scope.PROCESS], 1024),
+}
+"""Those of a process are for each one that is traced."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that can be chosen of what is traced."""
+
+    scope: Scope
+    filters: Filters
+    sizes: Sizes
+    interim: float
+    """Seconds after which a session that goes on is reported; 0 for never."""
+
+
+def read_options(
+    given: Mapping[str, object], environ: Mapping[str, str] = os.environ, names: Mapping[str, str] = {}
+) -> Options:
+    """Each option from what is given, else from its variable, else its default; None is not given.
+
+    `names` are what the user calls the given ones, if not by their names here. Raise BadUsage, naming it, where an
+    option does not exist or cannot be what was meant.
+    """
+    known = [option.name for option in OPTIONS if option.is_keyword]
+    unknown = sorted(given.keys() - {*known})
+    if unknown:
+        raise BadUsage(f"there is no option {unknown[0]!r}", f"use one of {', '.join(known)}")
+
+    def read(option: Option[Value], scope: Scope) -> Value:
+        return option.read(environ, scope, given.get(option.name), names.get(option.name))
+
+    scope = read(SCOPE, Scope.PROCESS)
+    return Options(
+        scope,
+        Filters(read(PID, scope), read(LOCAL_PORTS, scope), read(REMOTE_PORTS, scope), read(IP_VERSION, scope)),
+        Sizes(read(RING_BYTES, scope), read(MAX_SESSIONS, scope), DEFAULT_SIZES[scope].max_awaiting_owner),
+        read(INTERIM, scope),
+    )
+
+
 def _text(value: object) -> str | None:
     """What is given as the text that its variable would have."""
     if value is None or isinstance(value, str):
@@ -136,42 +281,3 @@ def _text(value: object) -> str | None:
         values = cast("Iterable[object]", value)
         return ",".join(map(str, values)) or None
     return str(value)
-
-
-def _parse_scope(text: str) -> Scope:
-    try:
-        return Scope(text.strip().lower())
-    except ValueError:
-        raise BadUsage(f"{text!r} is no scope", "use process or host") from None
-
-
-def _parse_ip_version(text: str) -> int:
-    if text.strip() not in ("4", "6"):
-        raise BadUsage(f"{text!r} is no version of IP", "give 4 or 6")
-    return int(text)
-
-
-def _parse_ring_bytes(text: str) -> int:
-    ring_bytes = parse_number(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
-    if ring_bytes & (ring_bytes - 1):
-        raise BadUsage(f"{ring_bytes} is no power of two", "give such as 8388608")
-    return ring_bytes
-
-
-def _parse_interim(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
-        raise BadUsage(f"{text!r} is no time", "give a number of seconds, such as 60")
-    return seconds
-
-
-def parse_number(text: str, what: str, least: int, most: int) -> int:
-    """A whole number in decimal. Raise BadUsage, which says what it should have been, if it is none in this range."""
-    # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
-    digits = text.strip().lstrip("0") or text.strip()[-1:]
-    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
-        return int(digits)
-    raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 
-from otel_tcplife import environment_variables
 from otel_tcplife.conventions import (
     ACTIVE,
     ATTRIBUTES,
@@ -21,7 +18,7 @@ from otel_tcplife.conventions import (
     OUTCOME,
     PROBE_SESSIONS,
 )
-from otel_tcplife.options import OPTIONS
+from otel_tcplife.options import OPTIONS, Option, Scope
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _SECTION = re.compile(r"(<!-- (telemetry|options): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -41,17 +38,23 @@ def python_example(word: str) -> str:
 
 
 def _options() -> Iterable[str]:
-    """The variables, each with the text that stands under it."""
-    lines = ast.parse(Path(environment_variables.__file__).read_text()).body
-    rows: list[tuple[str, str]] = []
-    for name, text in pairwise(lines):
-        if isinstance(name, ast.Assign) and isinstance(name.value, ast.Constant) and isinstance(text, ast.Expr):
-            rows.append((f"`{ast.literal_eval(name.value)}`", " ".join(str(ast.literal_eval(text.value)).split())))
-    assert [variable.strip("`") for variable, _ in rows] == [
-        *(f"OTEL_PYTHON_TCPLIFE_{option.upper()}" for option in OPTIONS if option != "pid"),
-        *environment_variables.OF_FILES,
-    ]
+    """The variables, each with what it means."""
+    rows = ((f"`{option.variable}`", _meaning(option)) for option in OPTIONS if option.variable)
     yield from _table(("variable", "meaning"), rows)
+
+
+def _meaning(option: Option[object]) -> str:
+    flags = " and ".join(f"`{flag.spellings[0]}`" for flag in option.flags)
+    return f"{option.help.rstrip('.')}{flags and f', as {flags}'}; {_default(option)}"
+
+
+def _default(option: Option[object]) -> str:
+    shown = {
+        scope: f"`{value.value}`" if isinstance(value, Scope) else str(value) for scope, value in option.default.items()
+    }
+    if len({*shown.values()}) > 1:
+        return ", ".join(f"{value} for a {scope.value}" for scope, value in shown.items())
+    return f"{option.default_text or shown[Scope.HOST]} by default"
 
 
 def _telemetry() -> Iterable[str]:

@@ -9,6 +9,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
 from enum import IntEnum
 from pathlib import Path
 
@@ -136,10 +137,8 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
     return {
         "COMM_SIZE": str(COMM_SIZE),
         "EXECUTABLE_SIZE": str(EXECUTABLE_SIZE),
-        "PAGE_SIZE": str(mmap.PAGESIZE),  # for the macro of bcc that makes a ring
-        "RING_PAGES": str(sizes.ring_bytes // mmap.PAGESIZE),
-        "FLOWS_SIZE": str(sizes.flows),
-        "AWAITING_OWNER_SIZE": str(sizes.awaiting_owner),
+        "PAGE_SIZE": str(mmap.PAGESIZE),  # for the ring, which bcc's macro makes of pages
+        **{name.upper(): str(size) for name, size in asdict(sizes).items()},
         "TRACED_SIZE": str(_TRACED_PROCESSES),
         "LISTENERS_SIZE": str(_LISTENERS),
         "CPUS": str(cpus),
@@ -149,16 +148,19 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
 
 
 def _selection(filters: Filters) -> dict[str, str]:
-    return {
-        "SELECT_PID(pid)": _one_of("pid", () if filters.pid is None else (filters.pid,)),
-        "SELECT_IP_VERSION(version)": _one_of("version", () if filters.ip_version is None else (filters.ip_version,)),
-        "SELECT_LOCAL_PORT(port)": _one_of("port", filters.local_ports),
-        "SELECT_PEER_PORT(port)": _one_of("port", filters.peer_ports),
-    }
+    """For each filter a macro of its name, in the singular as it is asked of one: SELECT_LOCAL_PORT(port)."""
+    macros: dict[str, str] = {}
+    for each in fields(filters):
+        chosen: int | tuple[int, ...] | None = getattr(filters, each.name)
+        of_one = each.name.removesuffix("s")
+        value = of_one.rpartition("_")[2]
+        macros[f"SELECT_{of_one.upper()}({value})"] = _one_of(value, chosen)
+    return macros
 
 
-def _one_of(name: str, values: Iterable[int]) -> str:
-    """A C expression that is true where the named value is one of these, or where there are none."""
+def _one_of(name: str, chosen: int | tuple[int, ...] | None) -> str:
+    """A C expression that is true where the named value is one of the chosen ones, or where none is chosen."""
+    values = chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)
     return "(" + (" || ".join(f"({name}) == {value}" for value in values) or "true") + ")"
 
 

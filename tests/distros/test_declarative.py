@@ -137,7 +137,7 @@ def test_options_of_the_file_ask_for_interim_reports(agent: Agent) -> None:
 def test_options_that_cannot_be_are_one_line_and_no_tracing(agent: Agent) -> None:
     for tcplife, said in (
         ({"colour": "red"}, "there is no option 'colour'; use one of "),
-        ({"scope": "galaxy"}, "scope: 'galaxy' is no scope; use process or host"),
+        ({"scope": "galaxy"}, "scope: unknown scope 'galaxy'; use process or host"),
         ({"local_ports": [0]}, "local_ports: '0' is not a port; give a number from 1 to 65535"),
     ):
         outcome = agent.run(tcplife=tcplife)

@@ -54,7 +54,7 @@ def _place() -> Generator[_Place]:
 
 
 def _trace(most_sessions: int) -> LiveSource:
-    return open_live_source(Filters(), Sizes(flows=most_sessions))
+    return open_live_source(Filters(), Sizes(max_sessions=most_sessions))
 
 
 def _ends(batch: SessionBatch) -> list[tuple[int, int]]:

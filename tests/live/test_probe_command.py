@@ -146,7 +146,7 @@ def test_a_dump_ends_when_nobody_reads_any_more() -> None:
     ("arguments", "variables", "line"),
     [
         ([], {}, "the following arguments are required: program|dump; see python -m otel_tcplife.probe --help"),
-        (["program", "--scope", "all"], {}, "--scope: 'all' is no scope; use process or host"),
+        (["program", "--scope", "all"], {}, "--scope: unknown scope 'all'; use process or host"),
         (
             ["dump", "--scope", "host"],
             {},

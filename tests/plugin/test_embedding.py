@@ -107,7 +107,7 @@ def test_the_host_with_filters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_option_that_cannot_be_is_an_error_here() -> None:
-    with pytest.raises(BadUsage, match=r"^scope: 'all' is no scope; use process or host$"):
+    with pytest.raises(BadUsage, match=r"^scope: unknown scope 'all'; use process or host$"):
         start_tracing(scope="all")
 
 

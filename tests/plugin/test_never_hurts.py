@@ -74,9 +74,9 @@ def test_what_is_missing_is_one_line_with_the_remedy(missing: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "problem", "remedy"),
     [
-        ({"OTEL_PYTHON_TCPLIFE_SCOPE": "all"}, "OTEL_PYTHON_TCPLIFE_SCOPE: 'all' is no scope", "use process or host"),
+        ({"OTEL_PYTHON_TCPLIFE_SCOPE": "all"}, "OTEL_PYTHON_TCPLIFE_SCOPE: unknown scope 'all'", "use process or host"),
         ({"OTEL_PYTHON_TCPLIFE_LOCAL_PORTS": "http"}, "_LOCAL_PORTS: 'http' is not a port", "give a number from 1 to"),
-        ({"OTEL_PYTHON_TCPLIFE_INTERIM": "1m"}, "_INTERIM: '1m' is no time", "give a number of seconds"),
+        ({"OTEL_PYTHON_TCPLIFE_INTERIM": "1m"}, "_INTERIM: '1m' is not a time", "give a number of seconds"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_with_the_remedy(environ: dict[str, str], problem: str, remedy: str) -> None:

@@ -24,8 +24,10 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def tracing(interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].flows) -> Generator[LiveSource]:
-    sizes = replace(DEFAULT_SIZES[Scope.PROCESS], flows=most_sessions)
+def tracing(
+    interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].max_sessions
+) -> Generator[LiveSource]:
+    sizes = replace(DEFAULT_SIZES[Scope.PROCESS], max_sessions=most_sessions)
     source = open_live_source(Filters(), sizes, interim, Scope.PROCESS, hide_tracer=False)
     try:
         yield source

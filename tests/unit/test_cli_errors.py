@@ -150,7 +150,7 @@ USABLE = {ENDPOINT: "http://127.0.0.1:9"}
         ),
         (
             {"OTEL_PYTHON_TCPLIFE_RING_BYTES": "5000000"},
-            "OTEL_PYTHON_TCPLIFE_RING_BYTES: 5000000 is no power of two",
+            "OTEL_PYTHON_TCPLIFE_RING_BYTES: 5000000 is not a power of two",
             "give such as 8388608",
         ),
         (
@@ -160,7 +160,7 @@ USABLE = {ENDPOINT: "http://127.0.0.1:9"}
         ),
         (
             {"OTEL_PYTHON_TCPLIFE_INTERIM": "1m"},
-            "OTEL_PYTHON_TCPLIFE_INTERIM: '1m' is no time",
+            "OTEL_PYTHON_TCPLIFE_INTERIM: '1m' is not a time",
             "give a number of seconds, such as 60",
         ),
     ],

@@ -65,8 +65,8 @@ def test_no_pid(bad: str) -> None:
         ({}, Sizes()),
         ({RING: "", SESSIONS: " "}, Sizes()),
         ({RING: "65536"}, Sizes(ring_bytes=65536)),
-        ({RING: str(1 << 30), SESSIONS: " 1 "}, Sizes(ring_bytes=1 << 30, flows=1)),
-        ({SESSIONS: str(1 << 24)}, Sizes(flows=1 << 24)),
+        ({RING: str(1 << 30), SESSIONS: " 1 "}, Sizes(ring_bytes=1 << 30, max_sessions=1)),
+        ({SESSIONS: str(1 << 24)}, Sizes(max_sessions=1 << 24)),
     ],
 )
 def test_sizes(environ: dict[str, str], sizes: Sizes) -> None:
@@ -91,7 +91,7 @@ def test_no_sizes(variable: str, bad: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "bad", "told"),
     [
-        (RING, "8388609", f"{RING}: 8388609 is no power of two; give such as 8388608"),
+        (RING, "8388609", f"{RING}: 8388609 is not a power of two; give such as 8388608"),
         (RING, str(1 << 31), f"{RING}: '2147483648' is not a size; give a number from "),
         (SESSIONS, "0", f"{SESSIONS}: '0' is not a size; give a number from 1 to 16777216"),
         (SESSIONS, "16777217", f"{SESSIONS}: '16777217' is not a size; give a number from 1 to 16777216"),
@@ -114,7 +114,7 @@ def test_interim(text: str | None, seconds: float) -> None:
 def test_no_interim(bad: str) -> None:
     with pytest.raises(BadUsage) as raised:
         read_options(_HOST, {INTERIM: bad})
-    assert str(raised.value) == f"{INTERIM}: {bad!r} is no time; give a number of seconds, such as 60"
+    assert str(raised.value) == f"{INTERIM}: {bad!r} is not a time; give a number of seconds, such as 60"
 
 
 def test_the_defaults_of_a_process() -> None:
@@ -133,7 +133,7 @@ _OF_ALL: dict[str, tuple[object, str]] = {
 
 
 def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -> None:
-    assert {*OPTIONS} == {*_OF_ALL, "pid"}
+    assert {option.name for option in OPTIONS if option.is_keyword} == {*_OF_ALL, "pid"}
     environ = {f"OTEL_PYTHON_TCPLIFE_{name.upper()}": text for name, (_, text) in _OF_ALL.items()}
     by_variables = Options(Scope.PROCESS, Filters(None, (443,), (1, 2), 4), Sizes(4096, 6, 1024), 60)
     assert read_options({}, environ) == by_variables
@@ -147,12 +147,12 @@ def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"ports": 80}, "there is no option 'ports'; use one of scope, local_ports, remote_ports, ip_version, "),
-        ({"scope": "all"}, "scope: 'all' is no scope; use process or host"),
+        ({"ports": 80}, "there is no option 'ports'; use one of scope, pid, local_ports, remote_ports, ip_version, "),
+        ({"scope": "all"}, "scope: unknown scope 'all'; use process or host"),
         ({"local_ports": [80, -1]}, "local_ports: '-1' is not a port; give a number from 1 to 65535"),
         ({"local_ports": ""}, "local_ports: '' is not a port; give a number from 1 to 65535"),
-        ({"ip_version": 5}, "ip_version: '5' is no version of IP; give 4 or 6"),
-        ({"interim": True}, "interim: 'True' is no time; give a number of seconds, such as 60"),
+        ({"ip_version": 5}, "ip_version: '5' is not an IP version; give 4 or 6"),
+        ({"interim": True}, "interim: 'True' is not a time; give a number of seconds, such as 60"),
         ({"ring_bytes": 1e6}, "ring_bytes: '1000000.0' is not a size; give a number from "),
     ],
 )
