@@ -20,7 +20,7 @@ from otel_tcplife.pipeline.limits import COMMAND
 from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
-from otel_tcplife.printable import one_line
+from otel_tcplife.printable import printable
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
@@ -131,7 +131,7 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, destinations, lambda line: show(one_line(line, None))) else CANNOT_TRACE
+        return STOPPED if check(options, destinations, lambda line: show(printable(line))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
