@@ -55,20 +55,20 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descr
         raise CannotTrace("this is the helper that loads the BPF program", "it traces nothing itself")
     try:
         # Files, not pipes: a child that the application forks meanwhile would keep those open
-        with _memory() as told, _memory() as printed, _memory() as said:
-            told.write(request)
-            told.seek(0)
-            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, told, printed, said)
-            said.seek(0)
-            printed.seek(0)
-            errors = said.read().decode(errors="replace")
+        with _memory() as stdin, _memory() as stdout, _memory() as stderr:
+            stdin.write(request)
+            stdin.seek(0)
+            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, stdin, stdout, stderr)
+            stderr.seek(0)
+            stdout.seek(0)
+            errors = stderr.read().decode(errors="replace")
             if errors:
                 logger.debug("%s ended with %d, and said:\n%s", interpreter, status, errors)
             if status == bcc_helper.NO_BCC:
                 raise NoBcc
             if status:
                 raise CannotTrace(_reason(status, errors))
-            return printed.read().decode(errors="replace").strip()
+            return stdout.read().decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         raise CannotTrace(f"it was not done within {_PATIENCE:.0f} s") from None
     except OSError as error:
@@ -101,7 +101,7 @@ def _memory() -> IO[bytes]:
 
 
 def _run(
-    command: Sequence[str], descriptors: Sequence[int], told: IO[bytes], printed: IO[bytes], said: IO[bytes]
+    command: Sequence[str], descriptors: Sequence[int], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
 ) -> int:
     environ = {
         **os.environ,
@@ -110,7 +110,9 @@ def _run(
         "OTEL_SDK_DISABLED": "true",  # no agent at all is wanted there
     }
     with forks.held_off():  # Popen waits for the end of a pipe
-        process = subprocess.Popen(command, stdin=told, stdout=printed, stderr=said, env=environ, pass_fds=descriptors)
+        process = subprocess.Popen(
+            command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, pass_fds=descriptors
+        )
     try:
         return process.wait(_PATIENCE)
     except BaseException:

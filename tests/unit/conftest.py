@@ -7,10 +7,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 
+from otel_tcplife.cli import main
 from otel_tcplife.export.otlp.transport import Transport, open_transport
 from tests.support.background_process import refusing_port
 from tests.support.log_lines import logged_lines
@@ -129,3 +131,28 @@ def serve_grpc() -> Iterator[Callable[..., GrpcReceiver]]:
 def grpc_receiver(serve_grpc: Callable[..., GrpcReceiver]) -> GrpcReceiver:
     """A receiver over gRPC."""
     return serve_grpc()
+
+
+_RECORDING = "PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of the test's own with a recording, which is the home and the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "recording.csv").write_text(_RECORDING)
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Replays the recording with these variables; returns the exit code and what was said."""
+
+    def run(*, arguments: tuple[str, ...] = (), **environ: str) -> tuple[int, str]:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        code = main(["--no-table", "--replay", "recording.csv", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
