@@ -31,12 +31,21 @@ def _gunicorn_with_threads(port: int) -> list[str]:
     return _gunicorn(port, "--worker-class=gthread", "--threads=2")
 
 
+def _gunicorn_with_gevent(port: int) -> list[str]:
+    return _gunicorn(port, "--worker-class=gevent")
+
+
 def _uvicorn(port: int) -> list[str]:
     options = ["--workers=2", f"--port={port}", "--lifespan=off", "--no-access-log"]
     return ["-m", "uvicorn", *options, "tests.plugin.served:asgi"]
 
 
-_SERVERS = {"gunicorn": _gunicorn, "gunicorn with threads": _gunicorn_with_threads, "uvicorn": _uvicorn}
+_SERVERS = {
+    "gunicorn": _gunicorn,
+    "gunicorn with threads": _gunicorn_with_threads,
+    "gunicorn with gevent": _gunicorn_with_gevent,
+    "uvicorn": _uvicorn,
+}
 
 
 class Client:
