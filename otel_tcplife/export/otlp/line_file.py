@@ -9,38 +9,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_FILE_BYTES, OTEL_PYTHON_TCPLIFE_FILE_KEEP
-from otel_tcplife.errors import BadUsage
+from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_FILE_KEEP
 from otel_tcplife.export.otlp.own_files import open_directory, open_file
 from otel_tcplife.log import logger
-from otel_tcplife.options import parse_number
-
-_MOST_BYTES = 1 << 40
-_MOST_KEPT = 1000
+from otel_tcplife.options import FILE_BYTES, FILE_KEEP, Scope
 
 
 @dataclass(frozen=True)
 class FileLimits:
     """How much there is of a file at most: `most_bytes`, and `kept` older ones of as many."""
 
-    most_bytes: int = 100 << 20
-    kept: int = 5
+    most_bytes: int = FILE_BYTES.default[Scope.HOST]
+    kept: int = FILE_KEEP.default[Scope.HOST]
 
 
 def file_limits(environ: Mapping[str, str] = os.environ) -> FileLimits:
     """Those of the variables OTEL_PYTHON_TCPLIFE_FILE_*. Raise BadUsage where one cannot be what was meant."""
-
-    def read(name: str, what: str, least: int, most: int, default: int) -> int:
-        text = environ.get(name, "").strip()
-        try:
-            return parse_number(text, what, least, most) if text else default
-        except BadUsage as error:
-            raise BadUsage(f"{name}: {error.problem}", error.remedy) from None
-
-    return FileLimits(
-        read(OTEL_PYTHON_TCPLIFE_FILE_BYTES, "a size", 1, _MOST_BYTES, FileLimits.most_bytes),
-        read(OTEL_PYTHON_TCPLIFE_FILE_KEEP, "a number of files", 0, _MOST_KEPT, FileLimits.kept),
-    )
+    return FileLimits(FILE_BYTES.read(environ), FILE_KEEP.read(environ))
 
 
 class LineFile:
