@@ -113,7 +113,11 @@ class Tracing:
 
     def _at_exit(self) -> None:
         """Hand over what there is. A thread that stands by is left to the end of the process."""
-        if self._pipeline:
+        if os.getpid() != self._process:
+            return
+        with self._lock:  # the thread that stood by has it while it begins to trace
+            is_tracing = self._pipeline is not None
+        if is_tracing:
             self.stop()
 
     def _trace(self) -> None:
