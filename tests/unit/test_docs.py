@@ -1,0 +1,32 @@
+"""What the documents name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+_OURS = ("otel_tcplife/", "bpf/", "collector-config/", "tests/", "docs/")
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda document: document.name)
+def test_each_path_of_the_tree_exists(document: Path) -> None:
+    paths = [text for text in re.findall(r"`([\w./-]+)`", document.read_text()) if text.startswith(_OURS)]
+    assert [path for path in paths if not (_ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda document: document.name)
+def test_each_link_within_the_repository_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
+    ours = [target for target in targets if "://" not in target]
+    assert [target for target in ours if not (document.parent / target).exists()] == []
+
+
+def test_the_architecture_has_every_room_of_the_package() -> None:
+    text = (_ROOT / "docs" / "architecture.md").read_text()
+    modules = [path.relative_to(_ROOT) for path in (_ROOT / "otel_tcplife").glob("*/**/*.py")]
+    rooms = {str(path.parent) for path in modules if path.name != "__init__.py"}
+    assert [room for room in sorted(rooms) if f"`{room}/`" not in text] == []
