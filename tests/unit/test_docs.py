@@ -30,3 +30,12 @@ def test_the_architecture_has_every_room_of_the_package() -> None:
     modules = [path.relative_to(_ROOT) for path in (_ROOT / "otel_tcplife").glob("*/**/*.py")]
     rooms = {str(path.parent) for path in modules if path.name != "__init__.py"}
     assert [room for room in sorted(rooms) if f"`{room}/`" not in text] == []
+
+
+def test_the_names_of_the_glossary_are_in_the_code() -> None:
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|$", (_ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    files = [*(_ROOT / "otel_tcplife").rglob("*.py"), *(_ROOT / "bpf").glob("*.[ch]")]
+    code = "\n".join([*map(str, files), *(file.read_text() for file in files)])
+    assert names
+    assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", code)] == []
