@@ -1,4 +1,4 @@
-"""What the documents name exists."""
+"""What the documents name exists: files, targets of make, and names in the code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
-_OURS = ("otel_tcplife/", "bpf/", "collector-config/", "tests/", "docs/")
+_PATH = re.compile(r"(?<![\w./-])(?:otel_tcplife|bpf|collector-config|tests|docs)/[\w./-]*\w")
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda document: document.name)
 def test_each_path_of_the_tree_exists(document: Path) -> None:
-    paths = [text for text in re.findall(r"`([\w./-]+)`", document.read_text()) if text.startswith(_OURS)]
+    """Also those that are not in backticks."""
+    paths = [match[0] for match in _PATH.finditer(document.read_text())]
+    assert paths
     assert [path for path in paths if not (_ROOT / path).exists()] == []
 
 
@@ -23,6 +25,19 @@ def test_each_link_within_the_repository_leads_somewhere(document: Path) -> None
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
     ours = [target for target in targets if "://" not in target]
     assert [target for target in ours if not (document.parent / target).exists()] == []
+
+
+def test_readme_leads_to_each_document() -> None:
+    links = re.findall(r"\]\((docs/[\w./-]+)\)", (_ROOT / "README.md").read_text())
+    assert sorted(links) == [f"docs/{document.name}" for document in _DOCUMENTS if document.name != "README.md"]
+
+
+def test_each_target_of_make_exists() -> None:
+    """Those in backticks, and in the lines of examples."""
+    text = "\n".join(document.read_text() for document in _DOCUMENTS)
+    named = {*re.findall(r"(?:`|^ {4,})make ([a-z][a-z-]*)", text, re.MULTILINE)}
+    targets = {*re.findall(r"^([a-z][a-z-]*):", (_ROOT / "Makefile").read_text(), re.MULTILINE)}
+    assert {"run", "test", "lint"} <= named <= targets
 
 
 def test_the_architecture_has_every_room_of_the_package() -> None:
