@@ -16,9 +16,9 @@ static inline bool selected(const struct session *session)
 }
 
 /* Every record leaves through here, so that it is counted exactly once. */
-static inline void submit(struct session *session, bool ours)
+static inline void submit(struct session *session, bool is_traced)
 {
-	if (!ours || !SELECT_PID(session->owner.pid))
+	if (!is_traced || !SELECT_PID(session->owner.pid))
 		count(COUNTER_FILTERED);
 	else if (ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
 		count(COUNTER_RING_FULL);
@@ -43,7 +43,7 @@ static inline void claim(u64 sk)
 	if (!waiting)
 		return;
 	if (SCOPE_PROCESS && in_kernel_thread())
-		return; /* whether it is ours is not known, nor will be: user space counts it */
+		return; /* whether its process is traced will not be known: user space counts it */
 	session = *waiting;
 	if (awaiting_owner.delete(&sk))
 		return; /* user space took it, having waited long enough */

@@ -105,7 +105,7 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.netns",
         "int",
-        "inode of the network namespace, where it is not the agent's own",
+        "inode of the network namespace, where it is not the tracer's own",
         lambda columns: columns.number("netns", ~np.isin(columns.batch["netns"], (0, columns.host.netns))),
     ),
     Attribute(
@@ -199,7 +199,7 @@ class HistogramMetric:
 
 @dataclass(frozen=True)
 class CounterMetric:
-    """A sum, kept by the agent and observed by the exporter."""
+    """A sum, kept by the tracer and observed by the exporter."""
 
     name: str
     unit: str
