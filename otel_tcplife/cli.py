@@ -6,10 +6,9 @@ import argparse
 import signal
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
 
-from otel_tcplife.errors import BadUsage, CannotTrace
-from otel_tcplife.export.otlp.endpoint import hidden
+from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
+from otel_tcplife.errors import BadUsage
 from otel_tcplife.log import logger
 from otel_tcplife.options import OPTIONS, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
@@ -21,16 +20,11 @@ from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import printable
-from otel_tcplife.probe.diagnosis import remedy_of
-from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.table import TableOptions
 from otel_tcplife.table_sink import TableSink
-from otel_tcplife.terminal import flush_output, has_terminal, open_standard_streams, show, write_within_handler
+from otel_tcplife.terminal import has_terminal, show, write_within_handler
 from otel_tcplife.version import __version__
-
-STOPPED, CANNOT_TRACE, BAD_USAGE = 0, 1, 2
-"""Exit codes."""
 
 _EXAMPLES = """examples:
     otel-tcplife           # trace all TCP connect()s
@@ -49,35 +43,13 @@ _EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what was wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadUsage(message, f"see {self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    open_standard_streams()
-    log_to_standard_error()
-    try:
-        return _command(_parser().parse_args(arguments))
-    except BadUsage as error:
-        logger.error("%s", error)
-        return BAD_USAGE
-    except CannotTrace as error:
-        logger.error("cannot trace: %s", error)
-        return CANNOT_TRACE
-    except Exception as error:  # noqa: BLE001 a library's, for which nobody was prepared: one line for the user, too
-        problem = hidden(f"{type(error).__name__}: {error}", ())
-        logger.error("cannot trace: %s; %s", problem, remedy_of(problem) or "please report this")
-        return CANNOT_TRACE
-    finally:
-        flush_output()
+    return exit_code_of(lambda: _command(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="otel-tcplife",
         description="Trace the lifespan of TCP sessions, summarize, and export them as OpenTelemetry logs and metrics",
         formatter_class=argparse.RawDescriptionHelpFormatter,

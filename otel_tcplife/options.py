@@ -228,6 +228,11 @@ class Sizes:
     """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
 
 
+MAX_TRACED_PROCESSES = 4096
+"""Of scope `process`: the application and those that it forks, at the same time."""
+MAX_LISTENERS = 8192
+"""Of scope `process`: ports that these listen on; of more, those that accepted nothing for longest are forgotten."""
+
 DEFAULT_SIZES = {
     Scope.HOST: Sizes(),
     Scope.PROCESS: Sizes(RING_BYTES.default[Scope.PROCESS], MAX_SESSIONS.default[Scope.PROCESS], 1024),

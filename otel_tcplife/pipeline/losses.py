@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_MAX_SESSIONS, OTEL_PYTHON_TCPLIFE_RING_BYTES
+from otel_tcplife.options import MAX_TRACED_PROCESSES
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.source import Stats
@@ -39,7 +40,7 @@ class LossWatch:
         for outcome, (what, helps) in _IN_THE_KERNEL.items():
             self._compare(outcome, stats.outcomes.get(outcome, 0), what, helps)
         forks = "trace all processes that the application forks"
-        self._compare("untraced", stats.untraced, forks, "there is room for 4096 at once")
+        self._compare("untraced", stats.untraced, forks, f"there is room for {MAX_TRACED_PROCESSES} at once")
         for (sink, outcome), count in self._ledger.totals().items():
             if outcome is Outcome.DROPPED:
                 self._compare(sink, count, f"hand all sessions to {sink}", "they come faster than it takes them")

@@ -36,6 +36,10 @@ class BtfError(Exception):
     """The kernel's type information is missing, unreadable, or lacks something the program needs."""
 
 
+class NotInKernel(BtfError):
+    """The type information is all right, and the kernel does not have what the program needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entries:
     """The members of a struct or union, or the values of an enum: at which word they begin, and how many there are."""
@@ -125,9 +129,9 @@ class Btf:
                     place = self._place(name, member)
                     width = self._width(place.type_id) if place else 0
                 if place is None:
-                    raise BtfError(f"this kernel's BTF has no struct member {name}.{member}")
+                    raise NotInKernel(f"this kernel's BTF has no struct member {name}.{member}")
                 if place.is_bit_field or place.offset % 8:
-                    raise BtfError(f"struct member {name}.{member} is a bit field in this kernel")
+                    raise NotInKernel(f"struct member {name}.{member} is a bit field in this kernel")
                 found[name, member] = Member(place.offset // 8, width)
         return found
 
@@ -144,7 +148,7 @@ class Btf:
         try:
             return self._functions[self._string_offset(name)]
         except KeyError:
-            raise BtfError(f"this kernel's BTF has no function {name}") from None
+            raise NotInKernel(f"this kernel's BTF has no function {name}") from None
 
     def enumerator(self, enum: str, name: str) -> int:
         """Value of one enumerator. Raise BtfError, naming it, if it is not there."""
@@ -153,7 +157,7 @@ class Btf:
             for at in range(entries.at, entries.at + 2 * entries.count, 2) if entries else ():
                 if self._words[at] == name_at:
                     return ctypes.c_int32(self._words[at + 1]).value
-        raise BtfError(f"this kernel's BTF has no enumerator {name} in enum {enum}")
+        raise NotInKernel(f"this kernel's BTF has no enumerator {name} in enum {enum}")
 
     def _string_offset(self, text: str) -> int:
         """Offset of a name in the string section, or -1: names are compared by it, each is there once."""

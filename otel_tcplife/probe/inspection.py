@@ -8,24 +8,17 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any, NoReturn
+from typing import Any
 
 from otel_tcplife import environment_variables
-from otel_tcplife.errors import BadUsage, CannotTrace
+from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.printable import printable
-from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.live import open_live_source
-from otel_tcplife.probe.loader import possible_cpus
-from otel_tcplife.probe.program import program_text
-from otel_tcplife.probe.requirements import btf_remedy
+from otel_tcplife.probe.loader import program_here
 from otel_tcplife.session import SessionBatch
-from otel_tcplife.standard_error import log_to_standard_error
-from otel_tcplife.terminal import flush_output, give_up_output, open_standard_streams
-
-_STOPPED, _CANNOT_TRACE, _BAD_USAGE = 0, 1, 2
-"""Exit codes, those of the command otel-tcplife."""
+from otel_tcplife.terminal import give_up_output
 
 _DESCRIPTION = """Show the C program as this kernel gets it, or the rows as they come out of it.
 
@@ -34,58 +27,32 @@ all that the compiler and the kernel's verifier say is shown.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what was wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadUsage(message, f"see {self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show what is asked for; return the exit code."""
-    open_standard_streams()
-    log_to_standard_error()
+    return exit_code_of(lambda: _inspect(_parser().parse_args(arguments)))
+
+
+def _inspect(chosen: argparse.Namespace) -> int:
     try:
-        chosen = _parser().parse_args(arguments)
         if chosen.what == "program":
             print(program(read_options({"scope": chosen.scope}, names={"scope": "--scope"})), flush=True)
         else:
             _dump(read_options({"scope": Scope.HOST}))
-    except BadUsage as error:
-        logger.error("%s", error)
-        return _BAD_USAGE
-    except CannotTrace as error:
-        logger.error("cannot trace: %s", error)
-        return _CANNOT_TRACE
     except BrokenPipeError:  # the reader has what it wanted, as in `... program | head`
         give_up_output()
     except OSError as error:
         give_up_output()
         logger.error("cannot print: %s", error.strerror or error)
-        return _CANNOT_TRACE
-    except Exception as error:  # noqa: BLE001 one line for the user, whatever it is
-        logger.error("cannot trace: %s: %s; please report this", type(error).__name__, error)
-        return _CANNOT_TRACE
-    finally:
-        flush_output()
-    return _STOPPED
+        return CANNOT_TRACE
+    return STOPPED
 
 
 def program(options: Options) -> str:
     """The program that the command, or with scope `process` the plugin, would have compiled. Raise CannotTrace."""
     is_command = options.scope is Scope.HOST
-    try:
-        return program_text(
-            read_kernel_btf(),
-            options.filters,
-            options.sizes,
-            options.scope,
-            interim=options.interim,
-            hide_tracer=is_command,
-            cpus=possible_cpus(),
-        )
-    except BtfError as error:
-        raise CannotTrace(str(error), btf_remedy()) from error
+    return program_here(
+        options.filters, options.sizes, options.scope, interim=options.interim, hide_tracer=is_command
+    ).text
 
 
 def json_lines(batch: SessionBatch) -> Iterator[str]:
@@ -102,7 +69,7 @@ def json_lines(batch: SessionBatch) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m otel_tcplife.probe",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

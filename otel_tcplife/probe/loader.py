@@ -102,14 +102,29 @@ def load_program(
     with refusals_explained():
         for check in unmet():
             raise CannotTrace(check.found, check.remedy)
-        cpus = possible_cpus()
-        try:
-            btf = read_kernel_btf()
-            text = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
-            scan_target = btf.function_id(SCAN_TARGET)
-        except BtfError as error:
-            raise CannotTrace(str(error), btf_remedy()) from error
-        return load_text(text, scope, scan_target, ring_bytes=sizes.ring_bytes, cpus=cpus)
+        program = program_here(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer)
+        return load_text(program.text, scope, program.scan_target, ring_bytes=sizes.ring_bytes, cpus=program.cpus)
+
+
+@dataclass(frozen=True)
+class ProgramHere:
+    """A program that was made for this kernel."""
+
+    text: str
+    scan_target: int
+    """BTF id of the kernel function that the iterator is of."""
+    cpus: int
+
+
+def program_here(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool) -> ProgramHere:
+    """Make the program for this kernel. Raise CannotTrace, with the remedy, if it lacks what the program needs."""
+    cpus = _possible_cpus()
+    try:
+        btf = read_kernel_btf()
+        text = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+        return ProgramHere(text, btf.function_id(SCAN_TARGET), cpus)
+    except BtfError as error:
+        raise CannotTrace(str(error), btf_remedy(error)) from error
 
 
 @contextmanager
@@ -122,7 +137,7 @@ def refusals_explained() -> Generator[None]:
         raise CannotTrace(problem, remedy_of(problem)) from error
 
 
-def possible_cpus() -> int:
+def _possible_cpus() -> int:
     """How many CPUs the kernel may ever bring up: numbers in BPF arrays go up to that."""
     try:
         ranges = Path("/sys/devices/system/cpu/possible").read_text()

@@ -13,8 +13,8 @@ from dataclasses import asdict, fields
 from enum import IntEnum
 from pathlib import Path
 
-from otel_tcplife.options import Filters, Scope, Sizes
-from otel_tcplife.probe.btf import Btf, BtfError, Member
+from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Scope, Sizes
+from otel_tcplife.probe.btf import Btf, Member, NotInKernel
 from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
 from otel_tcplife.session import (
     COMM_SIZE,
@@ -59,9 +59,6 @@ _NESTED = {
 }
 """Where the columns of a row lie that are members of a struct within struct session."""
 
-_TRACED_PROCESSES = 4096
-_LISTENERS = 8192
-
 
 def bpf_directory() -> Path:
     """Where the C program lies: within the installed package, or beside it in a checkout."""
@@ -75,8 +72,8 @@ def program_text(
 ) -> str:
     """The whole program; `interim` in seconds, 0 for no interim reports.
 
-    Raise BtfError, naming it, if this kernel lacks a struct member that the program reads, or has it in a width that no
-    integer has.
+    Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
+    that no integer has.
     """
     source = _spliced()
     macros = {**_members(source, btf), **_enumerators(), **_sizes(sizes, cpus), **_selection(filters), **_tracer()}
@@ -124,7 +121,7 @@ def _check_widths(source: str, members: Mapping[tuple[str, str], Member]) -> Non
     for struct, name in _READ.findall(source):
         member = members.get((struct.lower(), name))
         if member and member.width not in _TYPES:
-            raise BtfError(f"struct member {struct.lower()}.{name} is no integer in this kernel")
+            raise NotInKernel(f"struct member {struct.lower()}.{name} is no integer in this kernel")
 
 
 def _enumerators() -> dict[str, str]:
@@ -139,8 +136,8 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
         "EXECUTABLE_SIZE": str(EXECUTABLE_SIZE),
         "PAGE_SIZE": str(mmap.PAGESIZE),  # for the ring, which bcc's macro makes of pages
         **{name.upper(): str(size) for name, size in asdict(sizes).items()},
-        "TRACED_SIZE": str(_TRACED_PROCESSES),
-        "LISTENERS_SIZE": str(_LISTENERS),
+        "TRACED_SIZE": str(MAX_TRACED_PROCESSES),
+        "LISTENERS_SIZE": str(MAX_LISTENERS),
         "CPUS": str(cpus),
         "COUNTERS_OF_A_CPU": str(COUNTERS_OF_A_CPU),
         "CGROUP_PATH_SIZE": str(CGROUP_PATH_SIZE),

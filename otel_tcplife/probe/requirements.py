@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.probe.btf import KERNEL_BTF, BtfError, read_kernel_btf
+from otel_tcplife.probe.btf import KERNEL_BTF, BtfError, NotInKernel, read_kernel_btf
 from otel_tcplife.probe.diagnosis import RUN_AS_ROOT, remedy_of
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 
@@ -55,12 +55,14 @@ def check_btf(path: Path = KERNEL_BTF) -> Check:
     try:
         read_kernel_btf(path)
     except BtfError as error:
-        return Check("BTF", False, str(error), btf_remedy(path))
+        return Check("BTF", False, str(error), btf_remedy(error, path))
     return Check("BTF", True, str(path))
 
 
-def btf_remedy(path: Path = KERNEL_BTF) -> str:
-    """What mends BTF that is missing: where not even the kernel's directory is there, /sys is not mounted."""
+def btf_remedy(error: BtfError, path: Path = KERNEL_BTF) -> str:
+    """What mends it: where not even the kernel's directory is there, /sys is not mounted."""
+    if isinstance(error, NotInKernel):
+        return f"please report this, with the name of the kernel, {os.uname().release}"
     return BTF_KERNEL if path.parents[1].is_dir() else MOUNT_SYS
 
 

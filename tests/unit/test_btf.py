@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tcplife.probe.btf import Btf, BtfError, Member, read_kernel_btf
+from otel_tcplife.probe.btf import Btf, BtfError, Member, NotInKernel, read_kernel_btf
+from otel_tcplife.probe.requirements import btf_remedy
 
 _INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
 
@@ -132,3 +133,12 @@ def test_what_is_no_btf(tmp_path: Path) -> None:
         Btf(b"ELF" * 20)
     with pytest.raises(BtfError, match="No such file"):
         read_kernel_btf(tmp_path / "vmlinux")
+
+
+def test_who_has_btf_is_not_told_to_get_it_where_the_kernel_lacks_something() -> None:
+    with pytest.raises(NotInKernel) as lacking:
+        _BTF.function_id("walk")
+    assert btf_remedy(lacking.value).startswith("please report this, with the name of the kernel, ")
+    with pytest.raises(BtfError) as damaged:
+        Btf(b"")
+    assert "CONFIG_DEBUG_INFO_BTF" in btf_remedy(damaged.value)

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from otel_tcplife.probe.ring import Ring, take
 from otel_tcplife.session import SESSION
 
+assert SESSION.itemsize % 8 == 0, "records of a ring begin at multiples of 8 bytes, so that rows must be as long"
+
 _RING = 4096
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 
