@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.log import logger
-from otel_tcplife.options import OPTIONS, Filters, Option, Options, Scope, read_options
+from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.destinations import Destinations, Opening, read_destinations
 from otel_tcplife.pipeline.ledger import Ledger
-from otel_tcplife.pipeline.limits import COMMAND
+from otel_tcplife.pipeline.limits import COMMAND, Limits
 from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
@@ -100,6 +102,7 @@ def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
     options = _options(arguments)
     destinations = read_destinations(arguments.otlp_file)
+    limits = replace(COMMAND, max_queue_size=MAX_QUEUE_SIZE.read(os.environ))
     if arguments.check:
         from otel_tcplife.check import check
 
@@ -109,14 +112,14 @@ def _command(arguments: argparse.Namespace) -> int:
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
-        _run(arguments, source, destinations)
+        _run(arguments, source, destinations, limits)
     finally:
         source.close()
     return STOPPED
 
 
-def _run(arguments: argparse.Namespace, source: Source, destinations: Destinations) -> None:
-    deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
+def _run(arguments: argparse.Namespace, source: Source, destinations: Destinations, limits: Limits) -> None:
+    deadline, ledger = Deadline(limits.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
     sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host))
@@ -125,7 +128,7 @@ def _run(arguments: argparse.Namespace, source: Source, destinations: Destinatio
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, COMMAND)
+    pipeline = Pipeline(source, sinks, ledger, deadline, limits)
     pipeline.run()
     for line in pipeline.balance():
         logger.info("%s", line)

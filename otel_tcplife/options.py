@@ -14,13 +14,17 @@ from enum import Enum
 from typing import Generic, TypeVar, cast
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.parsers import (
+    parse_interim,
+    parse_ip_version,
+    parse_number,
+    parse_pid,
+    parse_ports,
+    parse_ring_bytes,
+)
 
 Value = TypeVar("Value")
 ValueOf = TypeVar("ValueOf", covariant=True)
-
-_MOST_RING_BYTES = 1 << 30
-_SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
-"""Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
 
 
 class Scope(Enum):
@@ -78,53 +82,11 @@ class Option(Generic[ValueOf]):
             raise BadUsage(f"{name}: {error.problem}", error.remedy) from None
 
 
-def parse_ports(text: str) -> tuple[int, ...]:
-    """Comma-separated port numbers. Raise BadUsage naming the one that is none."""
-    return tuple(dict.fromkeys(parse_number(port, "a port", 1, 65535) for port in text.split(",")))
-
-
-def parse_pid(text: str) -> int:
-    """A process id. Raise BadUsage if it is none."""
-    return parse_number(text, "a process id", 1, 1 << 22)
-
-
-def parse_number(text: str, what: str, least: int, most: int) -> int:
-    """A whole number in decimal. Raise BadUsage, which says what it should have been, if it is none in this range."""
-    # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
-    digits = text.strip().lstrip("0") or text.strip()[-1:]
-    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
-        return int(digits)
-    raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")
-
-
 def _parse_scope(text: str) -> Scope:
     try:
         return Scope(text.strip().lower())
     except ValueError:
         raise BadUsage(f"unknown scope {text!r}", "use process or host") from None
-
-
-def _parse_ip_version(text: str) -> int:
-    if text.strip() not in ("4", "6"):
-        raise BadUsage(f"{text!r} is not an IP version", "give 4 or 6")
-    return int(text)
-
-
-def _parse_ring_bytes(text: str) -> int:
-    ring_bytes = parse_number(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
-    if ring_bytes & (ring_bytes - 1):
-        raise BadUsage(f"{ring_bytes} is not a power of two", "give such as 8388608")
-    return ring_bytes
-
-
-def _parse_interim(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
-        raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 60")
-    return seconds
 
 
 def _in_any_scope(value: Value) -> Mapping[Scope, Value]:
@@ -158,7 +120,7 @@ REMOTE_PORTS = Option(
 )
 IP_VERSION = Option(
     "ip_version",
-    _parse_ip_version,
+    parse_ip_version,
     _in_any_scope(None),
     "4 or 6, to trace this family only",
     default_text="both",
@@ -169,7 +131,7 @@ IP_VERSION = Option(
 )
 INTERIM = Option(
     "interim",
-    _parse_interim,
+    parse_interim,
     _in_any_scope(0.0),
     "seconds after which a session that goes on is reported, as `tcplife.session.progress`, and again each time that "
     "they have passed",
@@ -177,7 +139,7 @@ INTERIM = Option(
 )
 RING_BYTES = Option(
     "ring_bytes",
-    _parse_ring_bytes,
+    parse_ring_bytes,
     {Scope.HOST: 8 << 20, Scope.PROCESS: 512 << 10},
     "size of the ring buffer, a power of two, with about 220 bytes for each session that waits to be read",
 )
@@ -186,6 +148,20 @@ MAX_SESSIONS = Option(
     lambda text: parse_number(text, "a size", 1, 1 << 24),
     {Scope.HOST: 65536, Scope.PROCESS: 16384},
     "sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start",
+)
+REQUEST_BYTES = Option(
+    "request_bytes",
+    lambda text: parse_number(text, "a size", 1024, 1 << 30),
+    _in_any_scope(1_000_000),
+    "of the command: bytes of an OTLP request at most, before compression; less where the receiver takes less",
+    is_keyword=False,
+)
+MAX_QUEUE_SIZE = Option(
+    "max_queue_size",
+    lambda text: parse_number(text, "a number of sessions", 1, 1 << 24),
+    _in_any_scope(65536),
+    "of the command: sessions that may wait in memory for each way out, of about 220 bytes each; more are dropped",
+    is_keyword=False,
 )
 FILE_BYTES = Option(
     "file_bytes",
@@ -204,7 +180,8 @@ FILE_KEEP = Option(
 )
 
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, FILE_BYTES, FILE_KEEP,
+    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, REQUEST_BYTES, MAX_QUEUE_SIZE,
+    FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
 

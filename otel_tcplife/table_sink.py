@@ -17,12 +17,13 @@ class TableSink:
     """Prints a line for each session that has ended."""
 
     name = "table"
+    task = "print the table"
     max_export_batch_size = 4096
 
     def __init__(self, options: TableOptions, deadline: Deadline) -> None:
         """Print the header. When nobody reads any more, the deadline is set, as in `otel-tcplife | head`."""
         self._deadline = deadline
-        self._failures = FailureLog("print the table")
+        self._failures = FailureLog(self.task)
         self._table = Table(options, self._write)
         self._table.header()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,18 +12,20 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.conventions import CounterMetric
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import metric_preference
-from otel_tcplife.export.metrics.reader import Export, PeriodicReader, export_interval, through_exporter
+from otel_tcplife.export.metrics.reader import PeriodicReader, export_interval
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
+from otel_tcplife.export.otlp.line_file import LineFile
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
-from otel_tcplife.export.otlp.metrics import otlp_metric_exporter
+from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
+from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.export.resource import host_resource
 from otel_tcplife.host import Host
+from otel_tcplife.options import REQUEST_BYTES
 from otel_tcplife.pipeline.chosen_exporters import NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
-from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.pipeline.sink import Sinks
 
 
@@ -81,11 +84,12 @@ def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.env
     chosen = chosen_exporters(otlp_file, environ)
     resource = host_resource()
     metrics = _Metrics(resource)
-    found = [*_otlp(chosen, resource, metrics), *_installed(chosen, resource)]
+    most_bytes = REQUEST_BYTES.read(environ)
+    found = [*_otlp(chosen, resource, metrics, most_bytes), *_installed(chosen, resource)]
     if chosen.agent:
         found.append(Destination("logs and metrics to the OpenTelemetry agent of this process", _open_agent))
     if chosen.directory:
-        found.append(_files(chosen, chosen.directory, resource, metrics))
+        found.append(_files(chosen, chosen.directory, resource, metrics, most_bytes))
     return Destinations(tuple(found), chosen.is_disabled)
 
 
@@ -97,30 +101,37 @@ class _Metrics:
         self._preference = metric_preference()
         self._interval = export_interval()
 
-    def reader(self, opening: Opening, export: Export, target: str, give_up: Callable[[], None]) -> PeriodicReader:
+    def reader(self, opening: Opening, sender: Sender, target: str) -> PeriodicReader:
         aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host)
-        return PeriodicReader(aggregator, export, self._interval, target=target, give_up=give_up)
+        exporter = OtlpMetricExporter(sender)
+        return PeriodicReader(
+            aggregator, exporter.export, self._interval, opening.deadline, target=target, give_up=exporter.close
+        )
 
 
-def _otlp(chosen: ChosenExporters, resource: Resource, metrics: _Metrics) -> Iterator[Destination]:
+def _otlp(chosen: ChosenExporters, resource: Resource, metrics: _Metrics, most_bytes: int) -> Iterator[Destination]:
     if OTLP in chosen.logs:
         config = otlp_config("logs")
 
         def open_logs(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
+            sender = _sender(config, "logs", opening, most_bytes)
             encoder = LogEncoder(resource.attributes, opening.host)
-            exporter = OtlpLogExporter(encoder, open_transport(config), config, opening.deadline)
-            sinks.queued.append(RetryingSink(exporter, f"export logs to {config.shown}", opening.deadline))
+            sinks.queued.append(OtlpLogExporter(OTLP, f"export logs to {config.shown}", encoder, sender, config.shown))
 
         yield Destination(f"logs to {config.shown}", open_logs, ("logs", config))
     if OTLP in chosen.metrics:
         config = otlp_config("metrics")
 
         def open_metrics(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
-            exporter = otlp_metric_exporter(config)
-            export = through_exporter(exporter, config.hide)
-            sinks.inline.append(metrics.reader(opening, export, config.shown, lambda: exporter.shutdown()))
+            sender = _sender(config, "metrics", opening, most_bytes)
+            sinks.inline.append(metrics.reader(opening, sender, config.shown))
 
         yield Destination(f"metrics to {config.shown}", open_metrics, ("metrics", config))
+
+
+def _sender(config: OtlpConfig, signal: Signal, opening: Opening, most_bytes: int) -> Sender:
+    limits = SendLimits(config.timeout, most_bytes)
+    return Sender(open_transport(config, signal), signal, opening.deadline, limits, config.shown)
 
 
 def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destination]:
@@ -158,8 +169,10 @@ def _open_agent(opening: Opening, sinks: Sinks) -> None:
     sinks.queued.append(provider_logs(None, opening.host))
 
 
-def _files(chosen: ChosenExporters, directory: str, resource: Resource, metrics: _Metrics) -> Destination:
-    from otel_tcplife.export.otlp.files import BACKOFF, FileLogExporter, OtlpFiles
+def _files(
+    chosen: ChosenExporters, directory: str, resource: Resource, metrics: _Metrics, most_bytes: int
+) -> Destination:
+    from otel_tcplife.export.otlp.files import FileTransport, OtlpFiles
     from otel_tcplife.export.otlp.line_file import file_limits
 
     limits = file_limits()
@@ -167,11 +180,16 @@ def _files(chosen: ChosenExporters, directory: str, resource: Resource, metrics:
     def open_files(opening: Opening, sinks: Sinks) -> None:
         files = OtlpFiles(directory, limits)
         sinks.reopen.append(files.reopen)
+
+        def sender(file: LineFile, signal: Signal) -> Sender:
+            unlimited = SendLimits(math.inf, most_bytes)
+            return Sender(FileTransport(file, signal), signal, opening.deadline, unlimited, directory)
+
         if chosen.agent or chosen.logs != (NONE,):
-            exporter = FileLogExporter(files, LogEncoder(resource.attributes, opening.host))
-            what = f"write logs to {directory}"
-            sinks.queued.append(RetryingSink(exporter, what, opening.deadline, BACKOFF))
+            encoder = LogEncoder(resource.attributes, opening.host)
+            logs = sender(files.logs, "logs")
+            sinks.queued.append(OtlpLogExporter("file", f"write logs to {directory}", encoder, logs, directory))
         if chosen.agent or chosen.metrics != (NONE,):
-            sinks.inline.append(metrics.reader(opening, files.write_metrics, directory, lambda: None))
+            sinks.inline.append(metrics.reader(opening, sender(files.metrics, "metrics"), directory))
 
     return Destination(f"OTLP JSON Lines to {directory}", open_files)

@@ -11,6 +11,7 @@ from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import Limits
+from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.pipeline.sink import Sink
 from otel_tcplife.session import SessionBatch, concatenated
 
@@ -18,6 +19,7 @@ from otel_tcplife.session import SessionBatch, concatenated
 class SinkQueue:
     """Feeds a sink batches of the size that it takes, `schedule_delay` after the first of a batch at the latest.
 
+    What the sink cannot deliver at present is exported again, more often while the queue is more than half full.
     Sessions that find the queue full are dropped. Where the sink raises an exception, its batch is rejected, and the
     next one is fed: a thread that ended here would have all others wait for it, or lose all that is to come. What the
     sink has not accounted for when the deadline is over is unsent.
@@ -26,6 +28,7 @@ class SinkQueue:
     def __init__(self, sink: Sink, ledger: Ledger | None, deadline: Deadline, limits: Limits) -> None:
         """Without a ledger, nothing is booked."""
         self.sink = sink
+        self._retrying = RetryingSink(sink, deadline, lambda: not self.has_room)
         self._ledger = ledger
         self._deadline = deadline
         self._limits = limits
@@ -91,7 +94,7 @@ class SinkQueue:
 
     def _export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         try:
-            outcomes = self.sink.export(batch)
+            outcomes = self._retrying.export(batch)
             if sum(outcomes.values()) != len(batch):
                 raise RuntimeError(f"{len(batch)} sessions became {dict(outcomes)}")
             self._failures.recovered()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
@@ -15,58 +15,69 @@ from otel_tcplife.session import SessionBatch
 
 _LONGEST_ASKED = 300.0
 """Seconds; a receiver that asks for more is asked again sooner."""
+_LONGEST_UNDER_PRESSURE = 5.0
+"""Seconds, however long the receiver asks to wait, where there will soon be no room for what comes."""
 _LAST_WAIT = 0.5
 """Seconds between two tries once the deadline is set."""
 
 
-@dataclass(frozen=True)
 class Backoff:
-    """Seconds to wait after the first failure, twice as long after each further one, up to the longest."""
+    """How long to wait after each failure: a second, twice as long after each further one, up to five."""
 
-    first: float = 1.0
-    longest: float = 30.0
+    first, longest = 1.0, 5.0
+
+    def __init__(self, deadline: Deadline, is_pressed: Callable[[], bool]) -> None:
+        """`is_pressed` says whether there is little room left for what comes while it waits."""
+        self._deadline = deadline
+        self._is_pressed = is_pressed
+        self._next = self.first
+
+    def reset(self) -> None:
+        """It works: the next failure is a first one."""
+        self._next = self.first
+
+    def wait(self, asked: float | None) -> None:
+        """Wait for what the receiver asked, or for our own time; once the deadline is set, for a moment only."""
+        own = self._next * random.uniform(0.8, 1.0)
+        self._next = min(2 * self._next, self.longest)
+        longest = max(own, min(asked or 0, _LONGEST_ASKED))
+        waited = 0.0
+        while (left := self._limit(longest) - waited) > 0:
+            step = min(left, 1.0)
+            if self._deadline.wait(step):
+                time.sleep(min(_LAST_WAIT, self._deadline.remaining))
+                return
+            waited += step
+
+    def _limit(self, longest: float) -> float:
+        return min(longest, _LONGEST_UNDER_PRESSURE) if self._is_pressed() else longest
 
 
 class RetryingSink:
     """Tries until the sink within it has delivered or refused a batch, or until everything must have ended."""
 
-    def __init__(self, sink: Sink, what: str, deadline: Deadline, backoff: Backoff = Backoff()) -> None:
-        """`what` is what fails, as in "cannot <what>"."""
+    def __init__(self, sink: Sink, deadline: Deadline, is_pressed: Callable[[], bool] = lambda: False) -> None:
+        """`is_pressed` says whether there is little room left for what comes while it waits."""
         self._sink = sink
         self._deadline = deadline
-        self._backoff = backoff
-        self._failures = FailureLog(what)
-
-    @property
-    def name(self) -> str:
-        """That of the sink within it."""
-        return self._sink.name
-
-    @property
-    def max_export_batch_size(self) -> int:
-        """That of the sink within it."""
-        return self._sink.max_export_batch_size
+        self._is_pressed = is_pressed
+        self._failures = FailureLog(sink.task)
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Export the batch until it is delivered; what is not in time is unsent."""
-        wait = self._backoff.first
+        backoff = Backoff(self._deadline, self._is_pressed)
+        outcomes: Counter[Outcome] = Counter()
         while self._deadline.remaining:
             try:
-                outcomes = self._sink.export(batch)
+                outcomes.update(self._sink.export(batch))
             except NotNow as failure:
+                outcomes.update(failure.outcomes)
+                batch = batch[sum(failure.outcomes.values()) :]
+                if failure.outcomes:
+                    backoff.reset()
                 self._failures.failed(failure.reason, "retrying")
-                self._wait(max(wait * random.uniform(0.8, 1.2), min(failure.after or 0, _LONGEST_ASKED)))
-                wait = min(2 * wait, self._backoff.longest)
+                backoff.wait(failure.after)
             else:
                 self._failures.recovered()
                 return outcomes
-        return {Outcome.UNSENT: len(batch)}
-
-    def shutdown(self, deadline: Deadline) -> None:
-        """Shut the sink within it down."""
-        self._sink.shutdown(deadline)
-
-    def _wait(self, seconds: float) -> None:
-        """Wait so long, or for a moment once the deadline is set: there is only little time left then."""
-        if self._deadline.wait(seconds):
-            time.sleep(min(_LAST_WAIT, self._deadline.remaining))
+        return outcomes + Counter({Outcome.UNSENT: len(batch)})

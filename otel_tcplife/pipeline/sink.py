@@ -20,14 +20,19 @@ class Sink(Protocol):
         ...
 
     @property
+    def task(self) -> str:
+        """What it does, as in "cannot <task>"."""
+        ...
+
+    @property
     def max_export_batch_size(self) -> int:
-        """Sessions in a batch, at most."""
+        """Sessions in a batch, at most; it may change."""
         ...
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Deliver the batch; return what became of its records, each of which is counted once.
 
-        Raise NotNow where nothing was delivered, and the same batch may be exported again.
+        Raise NotNow where not all could be delivered, and what is left may be exported again.
         """
         ...
 
@@ -49,13 +54,17 @@ class InlineSink(Protocol):
 
 
 class NotNow(Exception):
-    """A batch that cannot be delivered at present, such as where the receiver is away."""
+    """Sessions cannot be delivered at present, such as where the receiver is away."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        """`after` is how many seconds the receiver asks to wait, None where it does not ask."""
+    def __init__(self, reason: str, after: float | None = None, outcomes: Mapping[Outcome, int] = {}) -> None:
+        """`after` is how many seconds the receiver asks to wait, None where it does not ask.
+
+        `outcomes` are of the first sessions of the batch, of which none may be exported again.
+        """
         super().__init__(reason)
         self.reason = reason
         self.after = after
+        self.outcomes = outcomes
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -55,15 +54,6 @@ def signal_handlers_kept() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def exporter_logger_kept() -> Iterator[None]:
-    """For tests that send metrics through an exporter of the SDK, whose log is then ours."""
-    logger = logging.getLogger("opentelemetry.exporter")
-    handlers, propagate = [*logger.handlers], logger.propagate
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")

@@ -153,3 +153,79 @@ def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[in
         assert not metrics[ACTIVE.name].is_monotonic
         stats.pop(0)
     assert (starts[1] > starts[0]) == delta
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    given_batches=st.lists(batches(), min_size=2, max_size=5),
+    exponential=st.booleans(),
+)
+def test_deltas_that_were_put_back_are_as_if_never_collected(
+    given_batches: list[SessionBatch], exponential: bool
+) -> None:
+    """The sum of what was delivered is what one collecting at the end would have had."""
+    preference = Preference(delta_histograms=True, exponential=exponential)
+    undisturbed, disturbed = (Aggregator(Resource({}), preference, {}) for _ in range(2))
+    for number, batch in enumerate(given_batches):
+        disturbed.add(batch)
+        undisturbed.add(batch)
+        if number == len(given_batches) - 1:
+            break
+        data = disturbed.collect()
+        points = sum(len(metric.data.data_points) for metric in _metrics(data))
+        disturbed.put_back(range(points))
+    whole, parts = _histogram_points(undisturbed.collect()), _histogram_points(disturbed.collect())
+    assert whole.keys() == parts.keys()
+    for key, fields in parts.items():
+        assert fields.pop("sum") == pytest.approx(whole[key].pop("sum"), rel=1e-9)
+        assert fields == whole[key], key
+
+
+def test_each_metric_keeps_to_the_limit_with_one_overflow_set() -> None:
+    """Also session.io, which has a data point for each direction of a series."""
+    batch = empty(CARDINALITY_LIMIT + 500)
+    batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
+    batch["bytes_sent"], batch["bytes_received"] = 3, 5
+    batch["executable"] = [f"program-{row}".encode() for row in range(len(batch))]
+    aggregator = Aggregator(Resource({}), Preference(delta_histograms=True), {})
+    aggregator.add(batch)
+    for _ in range(2):
+        data = aggregator.collect()
+        [io] = [metric for metric in _metrics(data) if metric.name == "tcplife.session.io"]
+        points = {tuple(sorted(point.attributes.items())): point for point in io.data.data_points}
+        assert len(points) == len(io.data.data_points) <= CARDINALITY_LIMIT
+        overflow = points.pop((("otel.metric.overflow", True),))
+        over = len(batch) - len(points) // 2
+        assert (overflow.count, overflow.sum) == (2 * over, 8 * over)
+        assert {point.count for point in points.values()} == {1}
+        aggregator.put_back(range(sum(len(metric.data.data_points) for metric in _metrics(data))))
+
+
+def test_a_delta_that_was_put_back_begins_when_it_began() -> None:
+    aggregator = Aggregator(Resource({}), Preference(delta_histograms=True, delta_counters=True), {})
+    batch = empty(1)
+    batch["event"], batch["duration"] = 1, 1_000_000
+    starts: list[int] = []
+    for put_back in ([], [0], [0], []):
+        aggregator.add(batch)
+        [duration] = _metrics(aggregator.collect())
+        [point] = duration.data.data_points
+        starts.append(point.start_time_unix_nano)
+        aggregator.put_back(put_back)
+    assert starts[1] == starts[2] == starts[3] > starts[0]
+
+
+def test_counters_of_deltas_that_were_put_back_come_again() -> None:
+    stats = Stats({"submitted": 3}, seen=3)
+    values = counters(lambda: stats, Ledger())
+    aggregator = Aggregator(Resource({}), Preference(delta_counters=True), values)
+    seen: list[tuple[int, int]] = []
+    for total, fails in ((3, True), (5, True), (9, False), (10, False)):
+        stats = Stats({"submitted": total}, seen=total)
+        metrics = list(_metrics(aggregator.collect()))
+        positions = [(metric.name, point) for metric in metrics for point in metric.data.data_points]
+        [(position, point)] = [(at, point) for at, (name, point) in enumerate(positions) if name == PROBE_SESSIONS.name]
+        seen.append((point.value, point.start_time_unix_nano))
+        aggregator.put_back([position] if fails else [])
+    assert [value for value, _ in seen] == [3, 5, 9, 1]
+    assert seen[0][1] == seen[1][1] == seen[2][1] < seen[3][1]

@@ -25,7 +25,7 @@ from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 
 RECORDING = "PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
 
-pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host", "signal_handlers_kept", "exporter_logger_kept")
+pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host", "signal_handlers_kept")
 
 # Of traces, which there are none here
 _NOT_OURS = ("TRACE", "SPAN", "BSP", "LINK", "EVENT", "JAEGER", "ZIPKIN")

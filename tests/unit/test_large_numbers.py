@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
-from otel_tcplife.export.otlp.files import FileLogExporter, OtlpFiles
+from otel_tcplife.export.otlp.files import OtlpFiles
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.sdk.emit import ProviderMetrics, log_records
 from otel_tcplife.pipeline.counters import counters
@@ -27,6 +27,7 @@ from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import UNKNOWN_BYTES, SessionBatch
 from otel_tcplife.table import Table, TableOptions
+from tests.support.exporters import file_log_exporter
 from tests.support.received import read_otlp_json_lines
 from tests.support.sessions import sessions
 
@@ -57,7 +58,7 @@ def test_in_log_records(large: SessionBatch) -> None:
 
 
 def test_in_files(large: SessionBatch, tmp_path: Path) -> None:
-    FileLogExporter(OtlpFiles(str(tmp_path)), LogEncoder({})).export(large)
+    file_log_exporter(OtlpFiles(str(tmp_path))).export(large)
     logs = read_otlp_json_lines(tmp_path / "logs.jsonl").logs
     assert [log.attributes["tcplife.bytes.sent"] for log in logs] == _SENT
     assert [log.attributes["tcplife.bytes.received"] for log in logs] == _RECEIVED

@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.export.otlp.log_encoder import LogEncoder
-from otel_tcplife.export.otlp.logs import OtlpLogExporter
-from otel_tcplife.export.otlp.reply import Reply, Success
-from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import COMMAND
 from otel_tcplife.pipeline.queue import SinkQueue
 from otel_tcplife.pipeline.retry import RetryingSink
+from otel_tcplife.pipeline.sink import Sink
+from otel_tcplife.session import SessionBatch
+from tests.support.exporters import REQUEST_BYTES, log_exporter
 from tests.support.otlp_receiver import PROTOBUF, Answer, HttpHandler, HttpReceiver
 from tests.support.otlp_receiver import partial_success as partial_success_body
 from tests.support.sessions import sessions
@@ -36,7 +36,7 @@ def partial_success(rejected: int, message: str = "not these") -> Answer:
 
 
 class HastyDeadline(Deadline):
-    """Keeps the waits instead of waiting; the time is up after so many."""
+    """Adds up how long is waited after each try instead of waiting; the time is up after so many."""
 
     def __init__(self, most: int = 1000) -> None:
         super().__init__(1e6)
@@ -44,7 +44,7 @@ class HastyDeadline(Deadline):
         self._most = most
 
     def wait(self, seconds: float) -> bool:
-        self.waits.append(seconds)
+        self.waits[-1] += seconds
         return self.is_set
 
     @property
@@ -52,15 +52,36 @@ class HastyDeadline(Deadline):
         return 0.0 if len(self.waits) >= self._most else 1e6
 
 
+class Tries:
+    """A sink that has the deadline know of each try."""
+
+    def __init__(self, sink: Sink, deadline: Deadline) -> None:
+        self.name, self.task, self.max_export_batch_size = sink.name, sink.task, sink.max_export_batch_size
+        self.shutdown = sink.shutdown
+        self._sink = sink
+        self._deadline = deadline
+
+    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        if isinstance(self._deadline, HastyDeadline):
+            self._deadline.waits.append(0.0)
+        return self._sink.export(batch)
+
+
 class Delivered:
     """Log records to the receiver at this address, and all that comes of them."""
 
-    def __init__(self, address: str, deadline: Deadline | None = None, batch_size: int = 2048) -> None:
+    def __init__(
+        self,
+        address: str,
+        deadline: Deadline | None = None,
+        *,
+        most_bytes: int = REQUEST_BYTES,
+        is_pressed: bool = False,
+    ) -> None:
         self.deadline = deadline or HastyDeadline()
         config = configured("logs", f"http://{address}", TIMEOUT="120")
-        exporter = OtlpLogExporter(LogEncoder({}), open_transport(config), config, self.deadline)
-        exporter.max_export_batch_size = batch_size
-        self.sink = RetryingSink(exporter, f"export logs to {config.shown}", self.deadline)
+        self.exporter = Tries(log_exporter(config, self.deadline, most_bytes=most_bytes), self.deadline)
+        self.sink = RetryingSink(self.exporter, self.deadline, lambda: is_pressed)
         self._outcomes: Counter[Outcome] = Counter()
 
     def send(self, count: int) -> dict[str, int]:
@@ -71,7 +92,8 @@ class Delivered:
     @property
     def waits(self) -> list[float]:
         assert isinstance(self.deadline, HastyDeadline)
-        return self.deadline.waits
+        """Seconds after each try that failed."""
+        return [wait for wait in self.deadline.waits if wait]
 
 
 def answer(receiver: HttpReceiver, *answers: Answer) -> None:
@@ -184,12 +206,12 @@ def test_retried_until_refused(http_receiver: HttpReceiver, logged: list[str]) -
 
 
 @pytest.mark.usefixtures("logged")
-def test_waits_double_up_to_half_a_minute(http_receiver: HttpReceiver) -> None:
+def test_waits_double_up_to_five_seconds(http_receiver: HttpReceiver) -> None:
     answer(http_receiver, *[BUSY] * 8, OK)
     delivered = Delivered(http_receiver.address)
     delivered.send(1)
-    for wait, middle in zip(delivered.waits, [1, 2, 4, 8, 16, 30, 30, 30], strict=True):
-        assert 0.8 * middle <= wait <= 1.2 * middle
+    for wait, middle in zip(delivered.waits, [1, 2, 4, 5, 5, 5, 5, 5], strict=True):
+        assert 0.8 * middle <= wait <= middle
 
 
 @pytest.mark.usefixtures("logged")
@@ -198,17 +220,26 @@ def test_waits_start_anew_with_each_batch(http_receiver: HttpReceiver) -> None:
     delivered = Delivered(http_receiver.address)
     delivered.send(1)
     delivered.send(1)
-    assert delivered.waits[-1] <= 1.2
+    assert delivered.waits[-1] <= 1.0
 
 
 @pytest.mark.usefixtures("logged")
-@pytest.mark.parametrize(("asked", "least", "most"), [("7", 7, 7), ("1000", 300, 300), ("0", 0.8, 1.2)])
+@pytest.mark.parametrize(("asked", "least", "most"), [("4", 4, 4), ("7", 7, 7), ("1000", 300, 300), ("0", 0.8, 1.0)])
 def test_a_wait_that_the_receiver_asks_for(asked: str, least: float, most: float, http_receiver: HttpReceiver) -> None:
     answer(http_receiver, Answer(429, {"Retry-After": asked}), OK)
     delivered = Delivered(http_receiver.address)
     delivered.send(1)
     [wait] = delivered.waits
-    assert least <= wait <= most
+    assert least - 0.01 <= wait <= most
+
+
+@pytest.mark.usefixtures("logged")
+@pytest.mark.parametrize(("asked", "waited"), [("3", 3), ("7", 5), ("1000", 5)])
+def test_no_wait_is_long_while_there_is_little_room(asked: str, waited: float, http_receiver: HttpReceiver) -> None:
+    answer(http_receiver, Answer(429, {"Retry-After": asked}), OK)
+    delivered = Delivered(http_receiver.address, is_pressed=True)
+    delivered.send(1)
+    assert delivered.waits == [pytest.approx(waited)]
 
 
 def test_a_receiver_that_stays_away_leaves_all_unsent(refusing: str, logged: list[str]) -> None:
@@ -226,37 +257,11 @@ def test_once_the_deadline_is_set_no_receiver_is_waited_for_long(http_receiver: 
     assert Delivered(http_receiver.address, deadline).send(10) == {"exported": 10}
 
 
-def test_one_sending_takes_the_configured_time_or_what_is_left() -> None:
-    lefts, timeouts = [float("inf"), 2.5, 0.0], list[float]()
-
-    class Transport:
-        def send(self, body: bytes, timeout: float) -> Reply:
-            timeouts.append(timeout)
-            return Success()
-
-        def close(self) -> None:
-            """Nothing to close."""
-
-    class LateDeadline(Deadline):
-        @property
-        def remaining(self) -> float:
-            return lefts[0]
-
-    deadline, outcomes = LateDeadline(1), Counter[Outcome]()
-    config = configured("logs", "http://127.0.0.1:9", TIMEOUT="7.5")
-    sink = RetryingSink(OtlpLogExporter(LogEncoder({}), Transport(), config, deadline), "export logs", deadline)
-    while lefts:
-        outcomes.update(sink.export(sessions(1)))
-        lefts.pop(0)
-    assert timeouts == [7.5, 2.5]
-    assert +outcomes == {Outcome.EXPORTED: 2, Outcome.UNSENT: 1}
-
-
 def test_all_that_a_queue_took_is_booked(http_receiver: HttpReceiver, logged: list[str]) -> None:
     kinds = [OK, BAD, BUSY, partial_success(1), partial_success(9999)]
     answer(http_receiver, *random.Random(7).choices(kinds, k=60), OK)
-    delivered, ledger = Delivered(http_receiver.address, batch_size=7), Ledger()
-    queue = SinkQueue(delivered.sink, ledger, delivered.deadline, replace(COMMAND, schedule_delay=0))
+    delivered, ledger = Delivered(http_receiver.address, most_bytes=7 * 825), Ledger()
+    queue = SinkQueue(delivered.exporter, ledger, delivered.deadline, replace(COMMAND, schedule_delay=0))
     for count in range(20):
         queue.put(sessions(count))
     while not queue.is_idle:

@@ -9,9 +9,7 @@ import pytest
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, Request
 from tests.support.tls import Tls
 
-pytestmark = pytest.mark.usefixtures(
-    "no_configuration_of_the_host", "signal_handlers_kept", "exporter_logger_kept", "home"
-)
+pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host", "signal_handlers_kept", "home")
 
 
 def _by_signal(requests: list[Request], header: str) -> dict[str, str | None]:

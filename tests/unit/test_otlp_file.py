@@ -20,9 +20,9 @@ from otel_tcplife import conventions
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
-from otel_tcplife.export.otlp.files import BACKOFF, FileLogExporter, OtlpFiles
+from otel_tcplife.export.metrics.reader import Exported
+from otel_tcplife.export.otlp.files import OtlpFiles
 from otel_tcplife.export.otlp.line_file import FileLimits
-from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Outcome
@@ -30,6 +30,7 @@ from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.version import __version__
 from tests.support.batches import batches
+from tests.support.exporters import file_log_exporter, file_metric_exporter
 from tests.support.log_lines import logged_lines
 from tests.support.received import read_otlp_json_lines
 from tests.support.sessions import sessions
@@ -42,7 +43,11 @@ def _files(directory: Path) -> OtlpFiles:
 
 
 def _write_logs(files: OtlpFiles, batch: SessionBatch) -> Mapping[Outcome, int]:
-    return FileLogExporter(files, LogEncoder(RESOURCE)).export(batch)
+    return file_log_exporter(files, RESOURCE).export(batch)
+
+
+def _write_metrics(files: OtlpFiles, aggregator: Aggregator) -> Exported:
+    return file_metric_exporter(files).export(aggregator.collect())
 
 
 def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
@@ -71,7 +76,7 @@ def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: 
 @pytest.mark.parametrize("exponential", [False, True])
 def test_metrics_are_the_sessions(exponential: bool, tmp_path: Path) -> None:
     aggregator = _metrics(sessions(3), sessions(4), preference=Preference(exponential=exponential))
-    assert _files(tmp_path).write_metrics(aggregator.collect()) == ""
+    assert not _write_metrics(_files(tmp_path), aggregator).failure
     points = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
     [duration] = [point for point in points if point.name == "tcplife.session.duration"]
     assert duration.kind == ("exponential_histogram" if exponential else "histogram")
@@ -90,7 +95,7 @@ def test_each_batch_is_a_line_behind_those_that_are_there(tmp_path: Path) -> Non
         files = _files(tmp_path / "made" / "at once")
         for count in (1, 2):
             _write_logs(files, sessions(count))
-            files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
+            _write_metrics(files, _metrics(sessions(count), preference=Preference()))
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert (tmp_path / "made" / "at once" / name).read_bytes().count(b"\n") == 4
     assert len(read_otlp_json_lines(tmp_path / "made" / "at once" / "logs.jsonl").logs) == 6
@@ -109,16 +114,16 @@ def _where_no_file_can_grow(directory: Path, bytes_left: int) -> tuple[list[str]
     A process of its own: no file of this process can grow further either (setrlimit(2)).
     """
     files = OtlpFiles(str(directory))
-    exporter = FileLogExporter(files, LogEncoder(RESOURCE))
+    exporter = file_log_exporter(files)
     booked: Counter[Outcome] = Counter()
-    metrics = _metrics(sessions(10), preference=Preference()).collect()
+    metrics = _metrics(sessions(10), preference=Preference())
     failures: list[str] = []
 
     def write_logs() -> None:
         booked.update(exporter.export(sessions(10)))
 
     def write_metrics() -> None:
-        failures.append(files.write_metrics(metrics))
+        failures.append(_write_metrics(files, metrics).failure)
 
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     with logged_lines() as logged:
@@ -139,11 +144,11 @@ def test_what_no_file_can_hold_is_rejected_as_a_whole_and_logged_once(bytes_left
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         logged, booked, failures = process.submit(_where_no_file_can_grow, tmp_path, bytes_left).result()
     assert logged == [
-        f"cannot write logs to {tmp_path}: File too large; what is lost is counted in tcplife.export.records",
-        f"can write logs to {tmp_path} again",
+        f"cannot have all logs accepted by {tmp_path}: File too large; 10 rejected, counted in tcplife.export.records",
+        f"can have all logs accepted by {tmp_path} again",
     ]
     assert booked == {"exported": 30, "rejected": 10}
-    assert failures == ["", "", "File too large", ""]
+    assert failures == ["", "", "File too large; 3 data points rejected", ""]
     for name, most in (("logs.jsonl", 30), ("metrics.jsonl", 3)):
         kept = sorted(tmp_path.glob(f"{name}*"))
         assert kept[0].name == name
@@ -152,25 +157,30 @@ def test_what_no_file_can_hold_is_rejected_as_a_whole_and_logged_once(bytes_left
         assert sum(len(each.logs) for each in received) + len(points) == most
 
 
-def test_deltas_that_could_not_be_written_are_said_to_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = _files(tmp_path)
+def test_deltas_that_could_not_be_written_come_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = file_metric_exporter(_files(tmp_path))
+    aggregator = _metrics(sessions(3), preference=Preference(delta_histograms=True))
 
     def fail(_descriptor: int, _line: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", fail)
-    for preference, told in (
-        (Preference(), "No space left on device"),
-        (Preference(delta_histograms=True), "No space left on device; the deltas of each interval that fails are lost"),
-    ):
-        assert files.write_metrics(_metrics(sessions(3), preference=preference).collect()) == told
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", fail)
+        for _ in range(2):
+            exported = exporter.export(aggregator.collect())
+            aggregator.put_back(exported.undelivered)
+            assert (exported.failure, exported.is_worth_retrying) == ("No space left on device", True)
+            aggregator.add(sessions(4))
+    assert not exporter.export(aggregator.collect()).undelivered
+    points = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
+    assert [point.count for point in points if point.name == "tcplife.session.duration"] == [11]
 
 
 def test_older_files_are_kept_of_each_kind(tmp_path: Path, logged: list[str]) -> None:
     files = OtlpFiles(str(tmp_path), FileLimits(most_bytes=1, kept=2))
     for count in range(1, 6):
         _write_logs(files, sessions(count))
-        files.write_metrics(_metrics(sessions(count), preference=Preference()).collect())
+        _write_metrics(files, _metrics(sessions(count), preference=Preference()))
     for name in ("logs.jsonl", "metrics.jsonl"):
         assert sorted(path.name for path in tmp_path.glob(f"{name}*")) == [name, f"{name}.1", f"{name}.2"]
     assert len(logged) == 2
@@ -182,8 +192,8 @@ def test_the_deadline_ends_the_wait_for_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     deadline, tried = Deadline(0.2), threading.Event()
-    exporter = FileLogExporter(OtlpFiles(str(tmp_path)), LogEncoder(RESOURCE))
-    sink = RetryingSink(exporter, f"write logs to {tmp_path}", deadline, BACKOFF)
+    exporter = file_log_exporter(OtlpFiles(str(tmp_path)))
+    sink = RetryingSink(exporter, deadline)
     booked: list[Mapping[Outcome, int]] = []
 
     def fail(_descriptor: int, _line: bytes) -> int:

@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success
+from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success, TooLarge
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, grpc_credentials, partial_success
 from tests.support.patience import PATIENCE
 from tests.support.tls import Tls
@@ -92,8 +92,8 @@ def test_partial_success(grpc_receiver: GrpcReceiver, connect: Connect) -> None:
             Retryable("RESOURCE_EXHAUSTED from PEER: full"),
         ),
         (
-            _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large"),
-            Permanent("RESOURCE_EXHAUSTED from PEER: too large"),
+            _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory"),
+            Permanent("RESOURCE_EXHAUSTED from PEER: out of memory"),
         ),
         (_failure(grpc.StatusCode.UNAUTHENTICATED, "who?"), Permanent("UNAUTHENTICATED from PEER: who?")),
         (_failure(grpc.StatusCode.INVALID_ARGUMENT, "", _retry_in(1)), Permanent("INVALID_ARGUMENT from PEER")),
@@ -109,6 +109,30 @@ def test_answers(
     given = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
     assert given == reply_from(grpc_receiver.address, reply)
     assert len(grpc_receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (5000000 vs. 4194304)"),  # Go
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4194304: 5000000"),  # Java
+        (grpc.StatusCode.OUT_OF_RANGE, "Error, decoded message length too large: found 5000000 bytes"),  # Rust
+    ],
+)
+def test_what_is_too_large_is_told_from_what_may_come_later(
+    code: grpc.StatusCode, said: str, grpc_receiver: GrpcReceiver, connect: Connect
+) -> None:
+    grpc_receiver.answer = _failure(code, said)
+    reply = connect(f"http://{grpc_receiver.address}", PROTOCOL="grpc").send(b"one", PATIENCE)
+    assert reply == TooLarge(f"{code.name} from {grpc_receiver.address}: {said}")
+
+
+def test_a_real_server_says_that_a_message_is_too_large(
+    serve_grpc: Callable[..., GrpcReceiver], connect: Connect
+) -> None:
+    receiver = serve_grpc(max_receive_message_length=1000)
+    reply = connect(f"http://{receiver.address}", PROTOCOL="grpc").send(bytes(1001), PATIENCE)
+    assert isinstance(reply, TooLarge)
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])

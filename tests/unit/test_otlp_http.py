@@ -14,7 +14,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success
+from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success, TooLarge
 from tests.support.otlp_receiver import PROTOBUF, Answer, GrpcReceiver, HttpHandler, HttpReceiver, partial_success
 from tests.support.patience import PATIENCE
 from tests.support.tls import Tls
@@ -92,7 +92,12 @@ _BAD_REQUEST = Status(message="no such\nfield").SerializeToString()
         ),
         (Answer(404, {"Content-Type": "text/html"}, b"<html>"), Permanent("404 Not Found from PEER")),
         (Answer(408), Permanent("408 Request Timeout from PEER")),
-        (Answer(413), Permanent(f"413 {_CONTENT_TOO_LARGE} from PEER")),
+        (Answer(413), TooLarge(f"413 {_CONTENT_TOO_LARGE} from PEER")),
+        # What the Collector answers to more than its max_request_body_size
+        (
+            Answer(400, {"Content-Type": "text/plain"}, b"http: request body too large\n"),
+            TooLarge("400 Bad Request from PEER: http: request body too large"),
+        ),
         (Answer(500), Permanent("500 Internal Server Error from PEER")),
         (
             Answer(301, {"Location": "https://elsewhere/v1/logs"}),

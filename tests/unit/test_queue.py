@@ -29,6 +29,7 @@ class _Sink:
     """Keeps what it gets; waits before each batch until it may go on."""
 
     name = "test"
+    task = "test"
 
     def __init__(self, max_export_batch_size: int) -> None:
         self.max_export_batch_size = max_export_batch_size

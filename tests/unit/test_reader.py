@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.metrics.reader import Export, PeriodicReader, export_interval, through_exporter
+from otel_tcplife.export.metrics.reader import Exported, Pace, PeriodicReader, export_interval
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.session import SessionBatch
-
-pytestmark = pytest.mark.usefixtures("exporter_logger_kept")
 
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 NO_METRICS = MetricsData([])
@@ -58,16 +54,26 @@ class DeadlineWith(Deadline):
         return self._seconds
 
 
+DELIVERED = Exported(1)
+
+
+def failed(reason: str, *, is_worth_retrying: bool = False) -> Exported:
+    return Exported(1, (0,), reason, is_worth_retrying)
+
+
 class Exporting:
     """A reader that calls `export` with the number of the call, from 0; its collecting counts too."""
 
-    def __init__(self, export: Callable[[int], str], interval: float, *, left: float = 1e6) -> None:
+    def __init__(self, export: Callable[[int], Exported], interval: float, *, left: float = 1e6) -> None:
         self.collected = 0
         self.exported = 0
+        self.put_back_: list[list[int]] = []
         self.given_up = threading.Event()
         self._export = export
         self._deadline = DeadlineWith(left)
-        self._reader = PeriodicReader(self, self._send, interval, target="there", give_up=self.given_up.set)
+        self._reader = PeriodicReader(
+            self, self._send, interval, self._deadline, target="there", give_up=self.given_up.set
+        )
 
     def finish(self) -> None:
         self._reader.shutdown(self._deadline)
@@ -79,14 +85,17 @@ class Exporting:
         self.collected += 1
         return NO_METRICS
 
-    def _send(self, data: MetricsData) -> str:
+    def put_back(self, undelivered: Iterable[int]) -> None:
+        self.put_back_.append([*undelivered])
+
+    def _send(self, data: MetricsData) -> Exported:
         assert data is NO_METRICS
         self.exported += 1
         return self._export(self.exported - 1)
 
 
 def test_the_last_export_comes_at_the_end(logged: list[str]) -> None:
-    exporting = Exporting(lambda _: "", 3600)
+    exporting = Exporting(lambda _: DELIVERED, 3600)
     assert exporting.exported == 0
     exporting.finish()
     assert (exporting.collected, exporting.exported) == (1, 1)
@@ -96,10 +105,10 @@ def test_the_last_export_comes_at_the_end(logged: list[str]) -> None:
 def test_an_export_at_each_interval_and_at_the_end() -> None:
     third = threading.Event()
 
-    def export(number: int) -> str:
+    def export(number: int) -> Exported:
         if number == 2:
             third.set()
-        return ""
+        return DELIVERED
 
     exporting = Exporting(export, 0.001)
     third.wait()
@@ -107,44 +116,58 @@ def test_an_export_at_each_interval_and_at_the_end() -> None:
     assert exporting.collected == exporting.exported >= 4
 
 
-def test_a_failure_is_logged_once_and_once_that_it_is_over(logged: list[str]) -> None:
+@pytest.mark.parametrize("is_worth_retrying", [False, True])
+def test_a_failure_is_logged_once_and_once_that_it_is_over(is_worth_retrying: bool, logged: list[str]) -> None:
     again = threading.Event()
 
-    def export(number: int) -> str:
+    def export(number: int) -> Exported:
         if number == 8:
             again.set()
-        return f"reason {number}" if number in (1, 2, 3, 7) else ""
+        fails = number in (1, 2, 3, 7)
+        return failed(f"reason {number}", is_worth_retrying=is_worth_retrying) if fails else DELIVERED
 
     exporting = Exporting(export, 0.001)
     again.wait()
     exporting.finish()
     assert logged == [
-        "cannot export metrics to there: reason 1; trying again at each interval",
+        "cannot export metrics to there: reason 1; trying again",
         "can export metrics to there again",
-        "cannot export metrics to there: reason 7; trying again at each interval",
+        "cannot export metrics to there: reason 7; trying again",
         "can export metrics to there again",
     ]
+    assert exporting.put_back_[:9] == [[0] if number in (1, 2, 3, 7) else [] for number in range(9)]
 
 
-def test_what_hangs_at_the_stop_is_given_up_and_says_why(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
-    monkeypatch.setattr(GRACE, 3600.0)
+@pytest.mark.parametrize(("interval", "waits"), [(60, [1, 2, 4, 5, 5, 60, 1]), (3, [1, 2, 3, 3, 3, 3, 1])])
+def test_what_a_receiver_may_take_soon_does_not_wait_for_the_interval(interval: float, waits: list[float]) -> None:
+    pace, away = Pace(interval), failed("away", is_worth_retrying=True)
+    assert [pace.wait_after(each) for each in [*[away] * 5, DELIVERED, away]] == waits
+    assert pace.wait_after(failed("bad")) == interval
 
-    def export(_: int) -> str:
-        exporting.given_up.wait()
-        return "given up"
 
-    exporting = Exporting(export, 3600, left=1.0)
+def test_the_last_export_is_tried_again_as_long_as_there_is_time(logged: list[str]) -> None:
+    exporting = Exporting(
+        lambda number: failed("away", is_worth_retrying=True) if number < 2 else DELIVERED, 3600, left=1e6
+    )
     exporting.finish()
-    assert logged == ["cannot export metrics to there: given up; the last metrics are lost"]
+    assert exporting.exported == 3
+    assert logged == []
+
+
+def test_the_last_export_that_fails_says_what_is_lost(logged: list[str]) -> None:
+    exporting = Exporting(lambda _: failed("away", is_worth_retrying=True), 3600, left=0.4)
+    exporting.finish()
+    assert exporting.exported == 1
+    assert logged == ["cannot export metrics to there: away; the last metrics are lost"]
 
 
 def test_what_hangs_on_is_left_behind(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     monkeypatch.setattr(GRACE, 0.01)
     release = threading.Event()
 
-    def export(_: int) -> str:
+    def export(_: int) -> Exported:
         release.wait()
-        return ""
+        return DELIVERED
 
     exporting = Exporting(export, 3600, left=0.02)
     exporting.finish()
@@ -154,90 +177,19 @@ def test_what_hangs_on_is_left_behind(monkeypatch: pytest.MonkeyPatch, logged: l
     assert said == ["cannot export metrics to there: it takes too long; the last metrics are lost"]
 
 
-# The exporters of an SDK
-
-
-class Exporter(MetricExporter):
-    """Does what a test has it do."""
-
-    def __init__(self, act: Callable[[], MetricExportResult]) -> None:
-        super().__init__()
-        self._act = act
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        assert metrics_data is NO_METRICS
-        return self._act()
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing to end."""
-
-
-def exporter_that(*acts: Callable[[], MetricExportResult]) -> Export:
-    """Does one after the other."""
-    remaining = list(acts)
-    return through_exporter(Exporter(lambda: remaining.pop(0)()), lambda text: text.replace("s3cret", "..."))
-
-
-def succeed() -> MetricExportResult:
-    return MetricExportResult.SUCCESS
-
-
-def fail() -> MetricExportResult:
-    return MetricExportResult.FAILURE
-
-
-def fail_aloud() -> MetricExportResult:
-    logging.getLogger("opentelemetry.exporter.otlp.proto.http").warning("Transient error %s,\n retrying", "Busy")
-    logging.getLogger("opentelemetry.exporter.otlp.proto.http").error("Failed to\nexport: %s", "x" * 1000)
-    return MetricExportResult.FAILURE
-
-
-def fail_with_a_secret() -> MetricExportResult:
-    logging.getLogger("opentelemetry.exporter.otlp.proto.http").error("Failed to export: \x1b[2J%s", "s3cret")
-    return MetricExportResult.FAILURE
-
-
-def raise_with_a_secret() -> MetricExportResult:
-    raise RuntimeError("no\ns3cret \u202e")
-
-
-def blow_up() -> MetricExportResult:
-    raise RuntimeError("no such luck")
-
-
-def test_the_last_complaint_of_an_exporter_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    export = exporter_that(succeed, fail_aloud, fail, succeed)
-    reasons = [export(NO_METRICS) for _ in range(4)]
-    complaint = "Failed to export: "
-    assert reasons == ["", complaint + "x" * (297 - len(complaint)) + "...", "it gave no reason", ""]
-    assert not caplog.records
-
-
-def test_the_reason_is_printable_and_without_secrets() -> None:
-    export = exporter_that(fail_with_a_secret, raise_with_a_secret)
-    assert [export(NO_METRICS) for _ in range(2)] == [
-        "Failed to export: \ufffd[2J...",
-        "RuntimeError: no ... \ufffd",
-    ]
-
-
-def test_an_exporter_that_raises_is_asked_again(logged: list[str]) -> None:
-    export = exporter_that(blow_up, blow_up, succeed)
+def test_what_raises_is_tried_again(logged: list[str]) -> None:
     over = threading.Event()
 
-    def send(number: int) -> str:
+    def export(number: int) -> Exported:
         if number > 2:
             over.set()
-            return ""
-        return export(NO_METRICS)
+            return DELIVERED
+        raise RuntimeError("no such luck")
 
-    exporting = Exporting(send, 0.001)
+    exporting = Exporting(export, 0.001)
     over.wait()
     exporting.finish()
     assert logged == [
-        "cannot export metrics to there: RuntimeError: no such luck; trying again at each interval",
+        "cannot export metrics to there: RuntimeError: no such luck; trying again",
         "can export metrics to there again",
     ]

@@ -55,6 +55,7 @@ class _Counting:
     """A sink that counts."""
 
     name = "test"
+    task = "test"
     max_export_batch_size = 4
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:

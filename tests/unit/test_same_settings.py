@@ -39,9 +39,7 @@ def failing():
     raise RuntimeError("no token\\nfrom http://user:s3cret@c/?key=s3cret")
 """
 
-pytestmark = pytest.mark.usefixtures(
-    "no_configuration_of_the_host", "signal_handlers_kept", "exporter_logger_kept", "home"
-)
+pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host", "signal_handlers_kept", "home")
 
 
 def _by_signal(requests: list[Request], header: str) -> dict[str, str | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from opentelemetry.util.types import AttributeValue
 from otel_tcplife.columns import NumericColumn
 
 Rows = npt.NDArray[np.intp]
-SeriesAttributes = Sequence[Mapping[str, AttributeValue]]
+AttributesOf = Callable[[int], Mapping[str, AttributeValue]]
+"""The attributes of a row."""
+StartOf = Callable[[int], int]
+"""When the data of a row begin, in Unix ns."""
 
 _MOST_BUCKETS = 160
 _FINEST_SCALE = 20
@@ -38,6 +42,12 @@ class Grouping:
         """The rows that occur, each once."""
         self.group = np.repeat(np.arange(len(self.rows)), np.diff(self.starts, append=len(rows)))
         """For each record in order, the index of its row in `rows`."""
+
+    def moved(self, rows: Rows) -> Grouping:
+        """The same groups at other rows, as many and each once."""
+        other = copy(self)
+        other.rows = rows
+        return other
 
 
 class Distribution:
@@ -59,15 +69,22 @@ class Distribution:
             grouping.rows.tolist(), counts.tolist(), sums, least.tolist(), most.tolist()
         ):
             if count:
-                known = self.count[row] > 0
-                self.count[row] += count
-                self.sum[row] += total
-                self.min[row] = min(self.min[row], low) if known else low
-                self.max[row] = max(self.max[row], high) if known else high
+                self._add(row, count, total, low, high)
 
-    def seen(self, rows: int) -> Sequence[int]:
-        """Which of the first rows have values."""
-        return np.flatnonzero(self.count[:rows]).tolist()
+    def merge(self, row: int, other: Distribution, its_row: int) -> None:
+        """Add the values of a row of another one, which has some."""
+        self._add(row, other.count[its_row], other.sum[its_row], other.min[its_row], other.max[its_row])
+
+    def _add(self, row: int, count: int, total: float, low: float, high: float) -> None:
+        known = self.count[row] > 0
+        self.count[row] += count
+        self.sum[row] += total
+        self.min[row] = min(self.min[row], low) if known else low
+        self.max[row] = max(self.max[row], high) if known else high
+
+    def rows(self) -> Sequence[int]:
+        """Those that have values."""
+        return np.flatnonzero(self.count).tolist()
 
 
 def _sums(values: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> list[int] | list[float]:
@@ -97,13 +114,22 @@ class ExplicitBuckets:
         self._buckets[grouping.rows] += counts.reshape(-1, width)
         self._distribution.add(grouping, values, present)
 
-    def points(self, attributes: SeriesAttributes, start: int, now: int) -> list[HistogramDataPoint]:
+    def merge(self, row: int, other: ExplicitBuckets, its_row: int) -> None:
+        """Add the values of a row of another one with the same bounds."""
+        self._buckets[row] += other._buckets[its_row]
+        self._distribution.merge(row, other._distribution, its_row)
+
+    def rows(self) -> Sequence[int]:
+        """Those that have values, in the order of points()."""
+        return self._distribution.rows()
+
+    def points(self, attributes: AttributesOf, start: StartOf, now: int) -> list[HistogramDataPoint]:
         """A data point for each row that has values; times in Unix ns."""
         distribution = self._distribution
         return [
             HistogramDataPoint(
-                attributes=attributes[row],
-                start_time_unix_nano=start,
+                attributes=attributes(row),
+                start_time_unix_nano=start(row),
                 time_unix_nano=now,
                 count=int(distribution.count[row]),
                 sum=distribution.sum[row],
@@ -112,7 +138,7 @@ class ExplicitBuckets:
                 min=distribution.min[row],
                 max=distribution.max[row],
             )
-            for row in distribution.seen(len(attributes))
+            for row in self.rows()
         ]
 
     @staticmethod
@@ -146,31 +172,47 @@ class ExponentialBuckets:
         for group, row in enumerate(grouping.rows.tolist()):
             mine = indices[(grouping.group == group) & positive]
             if len(mine):
-                self._add(row, mine)
+                self._add(row, _FINEST_SCALE, mine)
 
-    def _add(self, row: int, finest: npt.NDArray[np.int64]) -> None:
-        shift = _FINEST_SCALE - int(self._scale[row])
-        first, last = int(finest.min()) >> shift, int(finest.max()) >> shift
-        if self._last[row] >= self._first[row]:
-            first, last = min(first, int(self._first[row])), max(last, int(self._last[row]))
+    def merge(self, row: int, other: ExponentialBuckets, its_row: int) -> None:
+        """Add the values of a row of another one."""
+        self._distribution.merge(row, other._distribution, its_row)
+        self._zeros[row] += other._zeros[its_row]
+        used = np.flatnonzero(other._buckets[its_row])
+        if len(used):
+            counts = other._buckets[its_row, used]
+            self._add(row, int(other._scale[its_row]), used + other._first[its_row], counts)
+
+    def rows(self) -> Sequence[int]:
+        """Those that have values, in the order of points()."""
+        return self._distribution.rows()
+
+    def _add(
+        self, row: int, scale: int, indices: npt.NDArray[np.int64], counts: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        """Count once in each of these buckets of a scale, or as often as the counts say."""
+        common = min(scale, int(self._scale[row]))
+        used = np.flatnonzero(self._buckets[row])
+        indices = indices >> (scale - common)
+        own = (used + self._first[row]) >> (int(self._scale[row]) - common)
+        first = int(min(indices.min(), own.min(initial=indices[0])))
+        last = int(max(indices.max(), own.max(initial=indices[0])))
         coarser = 0
         while (last >> coarser) - (first >> coarser) >= _MOST_BUCKETS:
             coarser += 1
         first, last = first >> coarser, last >> coarser
-        old = np.flatnonzero(self._buckets[row])
-        moved = ((old + self._first[row]) >> coarser) - first
-        buckets = np.bincount((finest >> (shift + coarser)) - first, minlength=_MOST_BUCKETS)
-        np.add.at(buckets, moved, self._buckets[row, old])
+        buckets = np.bincount((indices >> coarser) - first, counts, _MOST_BUCKETS).astype(np.int64)
+        np.add.at(buckets, (own >> coarser) - first, self._buckets[row, used])
         self._buckets[row], self._first[row], self._last[row] = buckets, first, last
-        self._scale[row] -= coarser
+        self._scale[row] = common - coarser
 
-    def points(self, attributes: SeriesAttributes, start: int, now: int) -> list[ExponentialHistogramDataPoint]:
+    def points(self, attributes: AttributesOf, start: StartOf, now: int) -> list[ExponentialHistogramDataPoint]:
         """A data point for each row that has values; times in Unix ns."""
         distribution = self._distribution
         return [
             ExponentialHistogramDataPoint(
-                attributes=attributes[row],
-                start_time_unix_nano=start,
+                attributes=attributes(row),
+                start_time_unix_nano=start(row),
                 time_unix_nano=now,
                 count=int(distribution.count[row]),
                 sum=distribution.sum[row],
@@ -185,7 +227,7 @@ class ExponentialBuckets:
                 min=distribution.min[row],
                 max=distribution.max[row],
             )
-            for row in distribution.seen(len(attributes))
+            for row in self.rows()
         ]
 
     @staticmethod

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
-from otel_tcplife.printable import one_line
 from otel_tcplife.session import SessionBatch
 
-Export = Callable[[MetricsData], str]
-"""Sends metrics; returns why that failed, or nothing."""
-
 _GRACE = 0.5
-"""Seconds for an export that is given up to say why it had failed."""
+"""Seconds for the last export, also where the logs have taken all the time that there was."""
 
-_LONGEST_REASON = 300
-_NO_REASON = "it gave no reason"
+
+@dataclass(frozen=True)
+class Exported:
+    """What became of the data points of one collecting."""
+
+    points: int
+    undelivered: Sequence[int] = ()
+    """The positions of those that the receiver has not taken."""
+    failure: str = ""
+    """Why not all were taken, or nothing."""
+    is_worth_retrying: bool = False
+    """Whether the receiver may take them soon."""
+
+
+Export = Callable[[MetricsData], Exported]
+"""Sends metrics."""
+
+_FIRST_RETRY, _LAST_RETRY = 1.0, 5.0
+"""Seconds after which what a receiver did not take is exported anew, twice as long after each further failure."""
 
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 _TIMEOUT = "OTEL_METRIC_EXPORT_TIMEOUT"
@@ -61,6 +75,27 @@ class Aggregation(Protocol):
         """All metrics as they stand."""
         ...
 
+    def put_back(self, undelivered: Iterable[int]) -> None:
+        """Have these data points of the last collecting, by their position in it, come again with the next one."""
+        ...
+
+
+class Pace:
+    """When to export anew: at each interval, and sooner what a receiver may take soon."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._retry_after = _FIRST_RETRY
+
+    def wait_after(self, exported: Exported) -> float:
+        """Seconds until the next export."""
+        if not exported.is_worth_retrying:
+            self._retry_after = _FIRST_RETRY
+            return self._interval
+        wait = self._retry_after
+        self._retry_after = min(2 * wait, _LAST_RETRY)
+        return min(wait, self._interval)
+
 
 class PeriodicReader:
     """An inline sink whose metrics a thread collects and exports."""
@@ -70,6 +105,7 @@ class PeriodicReader:
         aggregation: Aggregation,
         export: Export,
         interval: float,
+        deadline: Deadline,
         *,
         target: str,
         give_up: Callable[[], None],
@@ -79,6 +115,7 @@ class PeriodicReader:
         self._export = export
         self._give_up = give_up
         self._interval = interval
+        self._deadline = deadline
         self._failures = FailureLog(f"export metrics to {target}")
         self._final = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tcplife-metrics", daemon=True)
@@ -91,56 +128,36 @@ class PeriodicReader:
     def shutdown(self, deadline: Deadline) -> None:
         """Export once more, when all sessions were added, while there is time."""
         self._final.set()
-        self._thread.join(max(deadline.remaining - _GRACE, 0))
+        self._thread.join(deadline.remaining + _GRACE)
         self._give_up()
-        self._thread.join(_GRACE)
         if self._thread.is_alive():
             self._failures.failed("it takes too long", "the last metrics are lost")
 
     def _run(self) -> None:
-        while not self._final.wait(self._interval):
-            self._once()
-        self._once()
+        pace = Pace(self._interval)
+        wait = self._interval
+        while not self._final.wait(wait):
+            exported = self._once()
+            if exported.failure:
+                self._failures.failed(exported.failure, "trying again")
+            else:
+                self._failures.recovered()
+            wait = pace.wait_after(exported)
+        self._finish()
 
-    def _once(self) -> None:
-        try:
-            failure = self._export(self._aggregation.collect())
-        except Exception as error:  # noqa: BLE001 the next time it may do, and the thread must live to try that
-            failure = f"{type(error).__name__}: {error}"
-        if failure:
-            last = self._final.is_set()
-            self._failures.failed(failure, "the last metrics are lost" if last else "trying again at each interval")
+    def _finish(self) -> None:
+        """Export what has come last; try again as long as there is time."""
+        while (exported := self._once()).is_worth_retrying and self._deadline.remaining > _GRACE:
+            time.sleep(_GRACE)
+        if exported.failure:
+            self._failures.failed(exported.failure, "the last metrics are lost")
         else:
             self._failures.recovered()
 
-
-def through_exporter(exporter: MetricExporter, hide: Callable[[str], str]) -> Export:
-    """The exporter of an SDK, whose complaints become the reason of its failure instead of lines in a log.
-
-    `hide` takes what is secret out of them.
-    """
-    last = _LastWarning()
-    logger = logging.getLogger("opentelemetry.exporter")
-    logger.addHandler(last)
-    logger.propagate = False
-
-    def export(data: MetricsData) -> str:
-        last.text = ""
+    def _once(self) -> Exported:
         try:
-            done = exporter.export(data)
-        except Exception as error:  # noqa: BLE001 an exporter is a stranger's code, and must not end the thread
-            return one_line(hide(f"{type(error).__name__}: {error}"), _LONGEST_REASON)
-        return "" if done is MetricExportResult.SUCCESS else one_line(hide(last.text), _LONGEST_REASON) or _NO_REASON
-
-    return export
-
-
-class _LastWarning(logging.Handler):
-    """Keeps the last message."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+            exported = self._export(self._aggregation.collect())
+            self._aggregation.put_back(exported.undelivered)
+        except Exception as error:  # noqa: BLE001 the next time it may do, and the thread must live to try that
+            return Exported(0, failure=f"{type(error).__name__}: {error}")
+        return exported

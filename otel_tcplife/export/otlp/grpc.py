@@ -1,4 +1,4 @@
-"""Encoded log requests to an OTLP receiver over gRPC."""
+"""Encoded requests to an OTLP receiver over gRPC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal
 from otel_tcplife.export.otlp.credential_provider import load_credentials
 from otel_tcplife.export.otlp.grpc_environment import check_grpc_environment
-from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, accepted, reason
+from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, TooLarge, accepted, reason, refused
 from otel_tcplife.printable import one_line
 
 _METHODS: dict[Signal, str] = {
@@ -40,8 +40,11 @@ _RETRYABLE = frozenset(
     }
 )
 
+# What implementations of gRPC answer to a message that is larger than they take.
+_MAYBE_TOO_LARGE = frozenset({grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE})
+
 # gRPC's own two minutes would keep a receiver that is back waiting for as long.
-_LONGEST_BACK_OFF_MS = 5000
+_LONGEST_BACK_OFF_MS = 2000
 
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED(?:: ([^:]+))?")
 _PREAMBLE = re.compile(r".*last error: ([A-Z_]+: \w+:\S+: )?", re.DOTALL)
@@ -73,7 +76,7 @@ class GrpcTransport:
         self._hide = config.hide
 
     def send(self, body: bytes, timeout: float) -> Reply:
-        """Call Export with one encoded ExportLogsServiceRequest, `timeout` seconds at most; never raises.
+        """Call Export with one encoded request, `timeout` seconds at most; never raises.
 
         While the channel waits to connect anew it returns at once.
         """
@@ -91,6 +94,8 @@ class GrpcTransport:
     def _reply(self, call: grpc.Call, timeout: float) -> Reply:
         code = call.code()
         why = _reason(code, call.details() or "", self._receiver, timeout, self._hide)
+        if code in _MAYBE_TOO_LARGE and isinstance(too_large := refused(why), TooLarge):
+            return too_large
         retry_info = _retry_info(call)
         if code in self._retryable or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_info is not None):
             delay = retry_info.retry_delay if retry_info is not None else Duration()

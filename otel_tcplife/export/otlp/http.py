@@ -1,4 +1,4 @@
-"""Encoded log requests to an OTLP receiver over HTTP."""
+"""Encoded requests to an OTLP receiver over HTTP."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from urllib.parse import urljoin
 import requests
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
-from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3 import Timeout
 
 from otel_tcplife.export.otlp.config import OtlpConfig
 from otel_tcplife.export.otlp.endpoint import hidden, host_and_port, secrets_of, shown
 from otel_tcplife.export.otlp.http_session import open_session
-from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, accepted, reason
+from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, TooLarge, accepted, reason, refused
+from otel_tcplife.export.otlp.whole_timeout import WholeTimeoutAdapter
 from otel_tcplife.printable import one_line
 
 _PROTOBUF = "application/x-protobuf"
 
 # OTLP specification, "Retryable Response Codes".
 _RETRYABLE = frozenset({429, 502, 503, 504})
+
+_CONTENT_TOO_LARGE = 413
 
 # No answer of OTLP needs more, and what is no OTLP receiver may send without an end.
 _LONGEST_ANSWER = 1 << 16
@@ -65,7 +67,7 @@ class HttpTransport:
             "cert": self._session.cert,
             "proxies": self._session.proxies,
         }
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+        self._adapter = WholeTimeoutAdapter(pool_connections=1, pool_maxsize=1)
         self._compression = config.compression
         self._receiver = host_and_port(self._url)
         proxy = select_proxy(self._url, self._session.proxies) or ""
@@ -74,10 +76,10 @@ class HttpTransport:
         self._hide: Hide = lambda text: hidden(text, secrets)
 
     def send(self, body: bytes, timeout: float) -> Reply:
-        """Post one encoded ExportLogsServiceRequest; never raises.
+        """Post one encoded request; never raises.
 
         `timeout` is in seconds, for the whole. Not in it are the resolving of a name, the addresses of a receiver that
-        leave connecting unanswered before one does not, and an answer that comes in drops.
+        leave connecting unanswered before one does not, and an answer that comes in drops to a credential provider.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -147,7 +149,8 @@ def _reply(response: requests.Response, receiver: str, deadline: float, hide: Hi
         return Retryable(reason(what, _message(response, deadline), hide), after)
     if 300 <= status < 400 and "location" in response.headers:
         return Permanent(one_line(f"{what}, which points to {_location(response)}"))
-    return Permanent(reason(what, _message(response, deadline), hide))
+    why = reason(what, _message(response, deadline), hide)
+    return TooLarge(why) if status == _CONTENT_TOO_LARGE else refused(why)
 
 
 def _location(response: requests.Response) -> str:

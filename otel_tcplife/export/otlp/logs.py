@@ -1,52 +1,71 @@
-"""Sessions as log records to an OTLP receiver."""
+"""Sessions as log records to an OTLP receiver, or to a file of OTLP."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_tcplife.export.otlp.config import OtlpConfig
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
-from otel_tcplife.export.otlp.reply import Retryable, Success
-from otel_tcplife.export.otlp.transport import Transport
+from otel_tcplife.export.otlp.request import Request
+from otel_tcplife.export.otlp.sender import Sender, Sent
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.sink import NotNow
 from otel_tcplife.session import SessionBatch
 
+_MOST_SESSIONS = 2048
+_USUAL_BYTES = 750
+"""Of a record."""
+_MARGIN = 1.1
+"""A batch may have larger records than the one before."""
+
 
 class OtlpLogExporter:
-    """A sink: each batch is one request."""
+    """A sink: each batch is one request, or several where one would be larger than the receiver takes."""
 
-    name = "otlp"
-    max_export_batch_size = 2048
-    """About 1.5 MB; the Collector's gRPC receiver takes up to 4 MiB."""
-
-    def __init__(self, encoder: LogEncoder, transport: Transport, config: OtlpConfig, deadline: Deadline) -> None:
-        """`config` is what the transport was opened with."""
+    def __init__(self, name: str, task: str, encoder: LogEncoder, sender: Sender, receiver: str) -> None:
+        """`receiver` is for the eyes of the user."""
+        self.name = name
+        self.task = task
         self._encoder = encoder
-        self._transport = transport
-        self._timeout = config.timeout
-        self._deadline = deadline
-        self._rejections = FailureLog(f"have all logs accepted by {config.shown}")
+        self._sender = sender
+        self._rejections = FailureLog(f"have all logs accepted by {receiver}")
+        self._bytes_of_record = float(_USUAL_BYTES)
+
+    @property
+    def max_export_batch_size(self) -> int:
+        """As many sessions as fit into a request if their records are as large as the last ones."""
+        fitting = int(self._sender.most_bytes / (self._bytes_of_record * _MARGIN))
+        return min(max(fitting, 1), _MOST_SESSIONS)
+
+    def encode(self, batch: SessionBatch) -> Request:
+        """The request for a batch."""
+        request = Request(self._encoder.encode(batch), len(batch))
+        self._bytes_of_record = len(request.body) / max(len(batch), 1)
+        return request
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
-        """Send the batch once. Raise NotNow where the receiver may take it later."""
-        reply = self._transport.send(self._encoder.encode(batch), min(self._timeout, self._deadline.remaining))
-        if isinstance(reply, Retryable):
-            raise NotNow(reply.reason, reply.after)
-        if isinstance(reply, Success):
-            rejected, reason = min(reply.rejected, len(batch)), reply.message
-        else:
-            rejected, reason = len(batch), reply.reason
-        if rejected:
-            consequence = f"{rejected} rejected, counted in tcplife.export.records"
-            self._rejections.failed(reason or "no reason given", consequence)
-        else:
+        """Send the batch once. Raise NotNow where the receiver may take it, or the rest of it, later."""
+        sent = self._sender.send([self.encode(batch)])
+        outcomes = self.outcomes_of(sent)
+        if sent.later:
+            raise NotNow(sent.later.reason, sent.later.after, outcomes)
+        return outcomes
+
+    def outcomes_of(self, sent: Sent) -> Mapping[Outcome, int]:
+        """What became of the records that are settled; what is new about rejections is logged."""
+        if sent.rejected:
+            consequence = f"{sent.rejected} rejected, counted in tcplife.export.records"
+            self._rejections.failed(sent.why_rejected or "no reason given", consequence)
+        elif sent.taken:
             self._rejections.recovered()
-        return {Outcome.EXPORTED: len(batch) - rejected, Outcome.REJECTED: rejected}
+        return {
+            outcome: records
+            for outcome, records in ((Outcome.EXPORTED, sent.taken), (Outcome.REJECTED, sent.rejected))
+            if records
+        }
 
     def shutdown(self, deadline: Deadline) -> None:
         """Close the connection."""
         del deadline
-        self._transport.close()
+        self._sender.close()

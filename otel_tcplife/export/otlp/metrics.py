@@ -1,81 +1,52 @@
-"""The SDK's OTLP exporter of metrics, configured as the logs are."""
+"""Metrics to an OTLP receiver, or to a file of OTLP, by the encoder of OpenTelemetry's exporters."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics.export import MetricsData
 
-from otel_tcplife.export.otlp.config import OtlpConfig
-
-_READ_ALREADY = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_HTTP_", "OTEL_PYTHON_EXPORTER_OTLP_GRPC_")
-_CODES = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES"
+from otel_tcplife.export.metrics.reader import Exported
+from otel_tcplife.export.otlp.request import Request
+from otel_tcplife.export.otlp.sender import Sender, Sent
 
 
-def otlp_metric_exporter(config: OtlpConfig) -> MetricExporter:
-    """An exporter over the configured protocol; temporality and histograms are those of the data that it gets.
+class OtlpMetricExporter:
+    """Sends all metrics of a collecting, in as many requests as the receiver's size makes of them."""
 
-    It takes the configuration of the metrics. Raises BadUsage for what cannot be used, and OSError where a certificate
-    that was there has gone.
-    """
-    if config.protocol == "grpc":
-        return _over_grpc(config)
-    return _over_http(config)
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
 
-
-def _over_http(config: OtlpConfig) -> MetricExporter:
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-    from otel_tcplife.export.otlp.http_session import open_session
-
-    session = open_session(config)
-    with _only_what_is_given():
-        return OTLPMetricExporter(
-            endpoint=config.endpoint,
-            certificate_file=session.verify if isinstance(session.verify, str) else None,
-            client_key_file=config.client_key,
-            client_certificate_file=config.client_certificate,
-            headers=dict(config.headers),
-            timeout=config.timeout,
-            compression=Compression(config.compression),
-            session=session,
+    def export(self, data: MetricsData) -> Exported:
+        """Send each data point once; return which were not delivered, and why."""
+        points = sum(
+            len(metric.data.data_points)
+            for resource_metrics in data.resource_metrics
+            for scope_metrics in resource_metrics.scope_metrics
+            for metric in scope_metrics.metrics
         )
+        if not points:
+            return Exported(0)
+        sent = self._sender.send([Request(encode_metrics(data).SerializeToString(), points)])
+        return Exported(points, tuple(_undelivered(sent, points)), _failure(sent), sent.later is not None)
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._sender.close()
 
 
-def _over_grpc(config: OtlpConfig) -> MetricExporter:
-    from otel_tcplife.export.otlp.grpc import channel_compression, channel_credentials, retryable_codes
-    from otel_tcplife.export.otlp.grpc_environment import check_grpc_environment
-
-    # Behind the import above, which quiets gRPC.
-    check_grpc_environment(config)
-    credentials = None if config.insecure else channel_credentials(config)
-    codes = ",".join(code.name for code in retryable_codes(config))
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-
-    # SDK 1.39 has neither this variable nor an argument for it
-    given = {_CODES: codes} if config.retryable_codes else {}
-    with _only_what_is_given(**given):
-        return OTLPMetricExporter(
-            endpoint=config.endpoint,
-            insecure=config.insecure,
-            credentials=credentials,
-            headers=dict(config.headers),
-            timeout=config.timeout,
-            compression=channel_compression(config),
-        )
+def _undelivered(sent: Sent, points: int) -> Iterable[int]:
+    """By their position. Of a request that was taken in part nobody knows which, and none may be sent again."""
+    position = 0
+    for part in sent.settled:
+        if not part.was_taken:
+            yield from range(position, position + part.items)
+        position += part.items
+    yield from range(position, points)
 
 
-@contextmanager
-def _only_what_is_given(**given: str) -> Generator[None]:
-    """Without the variables that are read already: the exporters read them as well, and fail on an empty one."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_READ_ALREADY)}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name in given:
-            del os.environ[name]
-        os.environ.update(kept)
+def _failure(sent: Sent) -> str:
+    if sent.later:
+        return sent.later.reason
+    return f"{sent.why_rejected or 'no reason given'}; {sent.rejected} data points rejected" if sent.rejected else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -32,19 +33,36 @@ class Retryable:
 
 
 @dataclass(frozen=True)
+class TooLarge:
+    """Not taken, as it is larger than the receiver takes; parts of it may be sent."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Permanent:
     """Not taken, and must not be sent again."""
 
     reason: str
 
 
-Reply: TypeAlias = Success | Retryable | Permanent
+Reply: TypeAlias = Success | Retryable | TooLarge | Permanent
+
+# HTTP: Go's http.MaxBytesReader, for which the Collector answers 400, and what proxies write. gRPC: its C core and Go,
+# Java, and Rust's tonic.
+_TOO_LARGE = re.compile(r"\btoo (large|long|big)\b|\blarger than\b|\bexceeds\b", re.IGNORECASE)
+
+
+def refused(reason: str) -> TooLarge | Permanent:
+    """What a receiver refuses for good, for this reason: it may be the size alone."""
+    return TooLarge(reason) if _TOO_LARGE.search(reason) else Permanent(reason)
 
 
 def accepted(answer: bytes, hide: Hide) -> Success:
-    """An encoded ExportLogsServiceResponse, of full or partial success (OTLP specification, "Partial Success").
+    """An encoded response of full or partial success (OTLP specification, "Partial Success"), of logs or metrics.
 
-    What cannot be decoded is full success: the status came first, and some receivers answer with JSON or a word.
+    Both have the same field numbers. What cannot be decoded is full success: the status came first, and some receivers
+    answer with JSON or a word.
     """
     try:
         partial = ExportLogsServiceResponse.FromString(answer).partial_success

@@ -1,4 +1,4 @@
-"""The way of encoded log requests to an OTLP receiver, whatever the protocol."""
+"""The way of encoded requests to an OTLP receiver, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Transport(Protocol):
     """A connection to one receiver, for one thread at a time."""
 
     def send(self, body: bytes, timeout: float) -> Reply:
-        """Send one encoded ExportLogsServiceRequest, waiting `timeout` seconds at most; never raises."""
+        """Send one encoded request, waiting `timeout` seconds at most; never raises."""
         ...
 
     def close(self) -> None:

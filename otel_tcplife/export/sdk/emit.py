@@ -53,7 +53,8 @@ class ProviderLogs:
     def __init__(self, name: str, provider: LoggerProvider, host: Host = UNKNOWN_HOST) -> None:
         self.name = name
         self._host = host
-        self._failures = FailureLog(f"emit log records to {name}")
+        self.task = f"emit log records to {name}"
+        self._failures = FailureLog(self.task)
         self._provider = provider
         self._logger = provider.get_logger(conventions.SCOPE, __version__)
 
@@ -195,6 +196,7 @@ class Providers:
     """A sink: hands sessions to both providers of an application, while no other thread of that forks."""
 
     name = PROVIDERS
+    task = "hand sessions to the providers"
     max_export_batch_size = 256
 
     def __init__(self, logs: ProviderLogs, metrics: ProviderMetrics) -> None:

@@ -1,0 +1,120 @@
+"""Requests of one signal to one receiver, each below the size that it takes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from otel_tcplife.export.otlp.config import Signal
+from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success, TooLarge
+from otel_tcplife.export.otlp.request import Request, halves, no_larger_than
+from otel_tcplife.export.otlp.transport import Transport
+from otel_tcplife.log import logger
+from otel_tcplife.pipeline.deadline import Deadline
+
+_SHORTEST_TIMEOUT = 0.5
+"""Seconds, once the deadline is over: what is sent at all has to have a chance."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of items that follow one another."""
+
+    items: int
+    rejected: int
+    """How many of them the receiver has rejected."""
+    was_taken: bool
+    """Whether it took the request that they were in, though it may have rejected some of them."""
+
+
+@dataclass
+class Sent:
+    """What became of requests."""
+
+    settled: list[Settled] = field(default_factory=list[Settled])
+    """Of the items from the first one on, in order."""
+    left: list[Request] = field(default_factory=list[Request])
+    """What the receiver may take later: all that is not settled, in order."""
+    later: Retryable | None = None
+    """Why, where something is left."""
+    why_rejected: str = ""
+    """What the receiver said last of items that it rejected."""
+
+    @property
+    def taken(self) -> int:
+        """Items that the receiver took."""
+        return sum(each.items - each.rejected for each in self.settled)
+
+    @property
+    def rejected(self) -> int:
+        """Items that the receiver rejected for good."""
+        return sum(each.rejected for each in self.settled)
+
+
+@dataclass(frozen=True)
+class SendLimits:
+    """Of one sending."""
+
+    timeout: float
+    """Seconds."""
+    most_bytes: int
+    """Of a request before compression."""
+
+
+class Sender:
+    """Sends requests, and remembers the size of those that the receiver takes. One thread at a time calls it."""
+
+    def __init__(
+        self, transport: Transport, signal: Signal, deadline: Deadline, limits: SendLimits, receiver: str
+    ) -> None:
+        """`receiver` is for the eyes of the user."""
+        self._transport = transport
+        self._signal: Signal = signal
+        self._deadline = deadline
+        self._timeout = limits.timeout
+        self._receiver = receiver
+        self.most_bytes = limits.most_bytes
+        """Bytes in a request before compression; fewer where the receiver took no more."""
+
+    def send(self, requests: Iterable[Request]) -> Sent:
+        """Send the requests in order, each once, up to the first one that the receiver may take later."""
+        sent = Sent()
+        waiting = deque(part for request in requests for part in self._parts(request))
+        before = self.most_bytes
+        while waiting:
+            request = waiting.popleft()
+            timeout = min(self._timeout, max(self._deadline.remaining, _SHORTEST_TIMEOUT))
+            reply = self._transport.send(request.body, timeout)
+            if isinstance(reply, Retryable):
+                sent.left, sent.later = [request, *waiting], reply
+                break
+            if isinstance(reply, TooLarge) and request.items > 1:
+                self.most_bytes = min(self.most_bytes, max(len(request.body) // 2, 1))
+                waiting.extendleft(reversed(halves(request, self._signal)))
+                continue
+            if isinstance(reply, TooLarge):
+                self.most_bytes = before  # It is this item that is too large, or nothing is small enough
+            self._settle(sent, request, reply)
+        if self.most_bytes < before:
+            logger.warning(
+                "%s takes no larger requests than %d bytes of %s; they are made smaller from now on",
+                self._receiver, self.most_bytes, self._signal,
+            )  # fmt: skip
+        return sent
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._transport.close()
+
+    def _parts(self, request: Request) -> Iterable[Request]:
+        return no_larger_than(self.most_bytes, request, self._signal)
+
+    def _settle(self, sent: Sent, request: Request, reply: Success | TooLarge | Permanent) -> None:
+        if isinstance(reply, Success):
+            rejected = min(reply.rejected, request.items)
+            sent.settled.append(Settled(request.items, rejected, was_taken=True))
+            sent.why_rejected = reply.message if rejected else sent.why_rejected
+        else:
+            sent.settled.append(Settled(request.items, request.items, was_taken=False))
+            sent.why_rejected = reply.reason

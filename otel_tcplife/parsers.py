@@ -1,0 +1,56 @@
+"""What users write as the value of an option, read: each raises BadUsage, which says what it should have been."""
+
+from __future__ import annotations
+
+import os
+
+from otel_tcplife.errors import BadUsage
+
+_MOST_RING_BYTES = 1 << 30
+_SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
+"""Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
+
+
+def parse_ports(text: str) -> tuple[int, ...]:
+    """Comma-separated port numbers. Raise BadUsage naming the one that is none."""
+    return tuple(dict.fromkeys(parse_number(port, "a port", 1, 65535) for port in text.split(",")))
+
+
+def parse_pid(text: str) -> int:
+    """A process id. Raise BadUsage if it is none."""
+    return parse_number(text, "a process id", 1, 1 << 22)
+
+
+def parse_number(text: str, what: str, least: int, most: int) -> int:
+    """A whole number in decimal. Raise BadUsage, which says what it should have been, if it is none in this range."""
+    # int() itself would take signs and underscores, and refuse thousands of digits with an error of its own
+    digits = text.strip().lstrip("0") or text.strip()[-1:]
+    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and least <= int(digits) <= most:
+        return int(digits)
+    raise BadUsage(f"{text!r} is not {what}", f"give a number from {least} to {most}")
+
+
+def parse_ip_version(text: str) -> int:
+    """4 or 6. Raise BadUsage if it is neither."""
+    if text.strip() not in ("4", "6"):
+        raise BadUsage(f"{text!r} is not an IP version", "give 4 or 6")
+    return int(text)
+
+
+def parse_ring_bytes(text: str) -> int:
+    """A size that a ring buffer of the kernel can have. Raise BadUsage if it is none."""
+    ring_bytes = parse_number(text, "a size", os.sysconf("SC_PAGE_SIZE"), _MOST_RING_BYTES)
+    if ring_bytes & (ring_bytes - 1):
+        raise BadUsage(f"{ring_bytes} is not a power of two", "give such as 8388608")
+    return ring_bytes
+
+
+def parse_interim(text: str) -> float:
+    """Seconds between two interim reports, 0 for none. Raise BadUsage if it is no such time."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
+        raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 60")
+    return seconds
