@@ -11,11 +11,12 @@ from types import FrameType
 
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
-from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, Filters, Option, Options, Scope, read_options
+from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, SPOOL, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
-from otel_tcplife.pipeline.destinations import Destinations, Opening, read_destinations
+from otel_tcplife.pipeline.destinations import Destinations, read_destinations
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import COMMAND, Limits
 from otel_tcplife.pipeline.run import Pipeline
@@ -103,6 +104,8 @@ def _command(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     destinations = read_destinations(arguments.otlp_file)
     limits = replace(COMMAND, max_queue_size=MAX_QUEUE_SIZE.read(os.environ))
+    if SPOOL.read(os.environ):  # kill -9 loses what is in memory
+        limits = replace(limits, schedule_delay=limits.schedule_delay / 2)
     if arguments.check:
         from otel_tcplife.check import check
 
@@ -122,7 +125,7 @@ def _run(arguments: argparse.Namespace, source: Source, destinations: Destinatio
     deadline, ledger = Deadline(limits.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
-    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host))
+    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger))
     _heed_hangups(deadline, sinks)
     logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
     if not arguments.no_table:

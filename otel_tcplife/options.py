@@ -18,6 +18,7 @@ from otel_tcplife.parsers import (
     parse_interim,
     parse_ip_version,
     parse_number,
+    parse_path,
     parse_pid,
     parse_ports,
     parse_ring_bytes,
@@ -163,6 +164,21 @@ MAX_QUEUE_SIZE = Option(
     "of the command: sessions that may wait in memory for each way out, of about 220 bytes each; more are dropped",
     is_keyword=False,
 )
+SPOOL = Option(
+    "spool",
+    parse_path,
+    _in_any_scope(None),
+    "of the command: directory in which telemetry waits for a receiver, or a disk, that is away, also over restarts",
+    default_text="none",
+    is_keyword=False,
+)
+SPOOL_BYTES = Option(
+    "spool_bytes",
+    lambda text: parse_number(text, "a size", 1 << 20, 1 << 50),
+    _in_any_scope(1 << 30),
+    "of the command: bytes that wait in the spool at most, at about 110 bytes for each session",
+    is_keyword=False,
+)
 FILE_BYTES = Option(
     "file_bytes",
     lambda text: parse_number(text, "a size", 1, 1 << 40),
@@ -181,7 +197,7 @@ FILE_KEEP = Option(
 
 OPTIONS: tuple[Option[object], ...] = (
     SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, REQUEST_BYTES, MAX_QUEUE_SIZE,
-    FILE_BYTES, FILE_KEEP,
+    SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
 

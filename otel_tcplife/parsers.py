@@ -54,3 +54,10 @@ def parse_interim(text: str) -> float:
     if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
         raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 60")
     return seconds
+
+
+def parse_path(text: str) -> str:
+    """The path of a file or a directory. Raise BadUsage if it cannot be one."""
+    if "\0" in text:
+        raise BadUsage(f"{text!r} is not a path", "leave out what is not printable")
+    return text

@@ -11,7 +11,7 @@ from otel_tcplife.export.otlp.config import Signal
 from otel_tcplife.standard_variables import is_sdk_disabled
 
 DEFAULT_DIRECTORY = "./otel-tcplife-data"
-OTLP, NONE = "otlp", "none"
+OTLP, FILE, NONE = "otlp", "file", "none"
 
 
 @dataclass(frozen=True)

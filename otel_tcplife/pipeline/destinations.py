@@ -9,35 +9,12 @@ from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.conventions import CounterMetric
-from otel_tcplife.export.metrics.aggregator import Aggregator
-from otel_tcplife.export.metrics.preference import metric_preference
-from otel_tcplife.export.metrics.reader import PeriodicReader, export_interval
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
-from otel_tcplife.export.otlp.line_file import LineFile
-from otel_tcplife.export.otlp.log_encoder import LogEncoder
-from otel_tcplife.export.otlp.logs import OtlpLogExporter
-from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
-from otel_tcplife.export.otlp.sender import Sender, SendLimits
+from otel_tcplife.export.otlp.sinks import Opening, OtlpSinks, Target
 from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.export.resource import host_resource
-from otel_tcplife.host import Host
-from otel_tcplife.options import REQUEST_BYTES
-from otel_tcplife.pipeline.chosen_exporters import NONE, OTLP, ChosenExporters, chosen_exporters
-from otel_tcplife.pipeline.counters import Totals
-from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.chosen_exporters import FILE, NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.sink import Sinks
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What sinks are opened with."""
-
-    counters: Mapping[CounterMetric, Totals]
-    """The counters that are exported beside the histograms."""
-    deadline: Deadline
-    host: Host
-    """That of the source."""
 
 
 @dataclass(frozen=True)
@@ -83,55 +60,51 @@ def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.env
     """What the environment and --otlp-file say. Raise BadUsage where something cannot be what was meant."""
     chosen = chosen_exporters(otlp_file, environ)
     resource = host_resource()
-    metrics = _Metrics(resource)
-    most_bytes = REQUEST_BYTES.read(environ)
-    found = [*_otlp(chosen, resource, metrics, most_bytes), *_installed(chosen, resource)]
+    otlp = OtlpSinks(resource, environ)
+    found = [*_otlp(chosen, otlp), *_installed(chosen, resource)]
     if chosen.agent:
         found.append(Destination("logs and metrics to the OpenTelemetry agent of this process", _open_agent))
     if chosen.directory:
-        found.append(_files(chosen, chosen.directory, resource, metrics, most_bytes))
+        found.append(_files(chosen, chosen.directory, otlp))
     return Destinations(tuple(found), chosen.is_disabled)
 
 
-class _Metrics:
-    """How metrics are made for whichever destination takes them from us."""
-
-    def __init__(self, resource: Resource) -> None:
-        self._resource = resource
-        self._preference = metric_preference()
-        self._interval = export_interval()
-
-    def reader(self, opening: Opening, sender: Sender, target: str) -> PeriodicReader:
-        aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host)
-        exporter = OtlpMetricExporter(sender)
-        return PeriodicReader(
-            aggregator, exporter.export, self._interval, opening.deadline, target=target, give_up=exporter.close
-        )
-
-
-def _otlp(chosen: ChosenExporters, resource: Resource, metrics: _Metrics, most_bytes: int) -> Iterator[Destination]:
+def _otlp(chosen: ChosenExporters, otlp: OtlpSinks) -> Iterator[Destination]:
     if OTLP in chosen.logs:
         config = otlp_config("logs")
 
         def open_logs(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
-            sender = _sender(config, "logs", opening, most_bytes)
-            encoder = LogEncoder(resource.attributes, opening.host)
-            sinks.queued.append(OtlpLogExporter(OTLP, f"export logs to {config.shown}", encoder, sender, config.shown))
+            target = Target(OTLP, open_transport(config), config.shown, config.timeout)
+            otlp.add_logs(target, f"export logs to {config.shown}", opening, sinks)
 
-        yield Destination(f"logs to {config.shown}", open_logs, ("logs", config))
+        yield Destination(f"logs to {config.shown}{otlp.also}", open_logs, ("logs", config))
     if OTLP in chosen.metrics:
         config = otlp_config("metrics")
 
         def open_metrics(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
-            sender = _sender(config, "metrics", opening, most_bytes)
-            sinks.inline.append(metrics.reader(opening, sender, config.shown))
+            target = Target(OTLP, open_transport(config, "metrics"), config.shown, config.timeout)
+            otlp.add_metrics(target, opening, sinks)
 
         yield Destination(f"metrics to {config.shown}", open_metrics, ("metrics", config))
 
 
-def _sender(config: OtlpConfig, signal: Signal, opening: Opening, most_bytes: int) -> Sender:
-    limits = SendLimits(config.timeout, most_bytes)
-    return Sender(open_transport(config, signal), signal, opening.deadline, limits, config.shown)
+def _files(chosen: ChosenExporters, directory: str, otlp: OtlpSinks) -> Destination:
+    from otel_tcplife.export.otlp.files import FileTransport, OtlpFiles
+    from otel_tcplife.export.otlp.line_file import file_limits
+
+    limits = file_limits()
+
+    def open_files(opening: Opening, sinks: Sinks) -> None:
+        files = OtlpFiles(directory, limits)
+        sinks.reopen.append(files.reopen)
+        if chosen.agent or chosen.logs != (NONE,):
+            logs = Target(FILE, FileTransport(files.logs, "logs"), directory, math.inf)
+            otlp.add_logs(logs, f"write logs to {directory}", opening, sinks)
+        if chosen.agent or chosen.metrics != (NONE,):
+            metrics = Target(FILE, FileTransport(files.metrics, "metrics"), directory, math.inf)
+            otlp.add_metrics(metrics, opening, sinks)
+
+    return Destination(f"OTLP JSON Lines to {directory}{otlp.also}", open_files)
 
 
 def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destination]:
@@ -167,29 +140,3 @@ def _open_agent(opening: Opening, sinks: Sinks) -> None:
     metrics.observe(opening.counters, opening.host)
     sinks.inline.append(metrics)
     sinks.queued.append(provider_logs(None, opening.host))
-
-
-def _files(
-    chosen: ChosenExporters, directory: str, resource: Resource, metrics: _Metrics, most_bytes: int
-) -> Destination:
-    from otel_tcplife.export.otlp.files import FileTransport, OtlpFiles
-    from otel_tcplife.export.otlp.line_file import file_limits
-
-    limits = file_limits()
-
-    def open_files(opening: Opening, sinks: Sinks) -> None:
-        files = OtlpFiles(directory, limits)
-        sinks.reopen.append(files.reopen)
-
-        def sender(file: LineFile, signal: Signal) -> Sender:
-            unlimited = SendLimits(math.inf, most_bytes)
-            return Sender(FileTransport(file, signal), signal, opening.deadline, unlimited, directory)
-
-        if chosen.agent or chosen.logs != (NONE,):
-            encoder = LogEncoder(resource.attributes, opening.host)
-            logs = sender(files.logs, "logs")
-            sinks.queued.append(OtlpLogExporter("file", f"write logs to {directory}", encoder, logs, directory))
-        if chosen.agent or chosen.metrics != (NONE,):
-            sinks.inline.append(metrics.reader(opening, sender(files.metrics, "metrics"), directory))
-
-    return Destination(f"OTLP JSON Lines to {directory}", open_files)

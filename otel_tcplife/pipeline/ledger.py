@@ -18,6 +18,10 @@ class Outcome(Enum):
     """There was no room to wait in for a receiver that was away or slower than the sessions."""
     DISABLED = "disabled"
     """The providers of the application take no logs."""
+    SPOOLED = "spooled"
+    """It was put on disk, and is counted again, as of the spool, when it leaves that."""
+    DAMAGED = "damaged"
+    """The disk did not give it back as it was."""
     UNSENT = "unsent"
     """It still waited when everything had to end."""
 

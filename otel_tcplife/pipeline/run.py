@@ -28,6 +28,7 @@ class Pipeline:
         self._queues = [SinkQueue(sink, ledger, deadline, limits) for sink in sinks.queued]
         if sinks.table:
             self._queues.append(SinkQueue(sinks.table, None, deadline, replace(limits, schedule_delay=0)))
+        self._close = sinks.close
         self._inline = [_Guarded(sink) for sink in sinks.inline]
 
     def run(self) -> None:
@@ -85,10 +86,12 @@ class Pipeline:
         self._deadline.set()
         for queue in self._queues:
             queue.shutdown()
-        for sink in self._inline:  # the metrics, which have all records counted now
-            sink.shutdown(self._deadline)
         for queue in self._queues:
             queue.shutdown_sink()
+        for sink in self._inline:  # the metrics, which have all records counted now
+            sink.shutdown(self._deadline)
+        for close in self._close:
+            close()
 
     def _feed(self, batch: SessionBatch) -> None:
         if len(batch):

@@ -75,5 +75,7 @@ class Sinks:
     inline: list[InlineSink] = field(default_factory=list[InlineSink])
     reopen: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Each has files opened anew; a signal's handler may call it."""
+    close: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """What is to be closed when all sinks are shut down."""
     table: Sink | None = None
     """What is shown to the user: it has a queue, as it may be slow, but its rows are no telemetry and not booked."""

@@ -31,6 +31,10 @@ class Exported:
     """Why not all were taken, or nothing."""
     is_worth_retrying: bool = False
     """Whether the receiver may take them soon."""
+    is_kept: bool = False
+    """Whether those that it may take soon are on disk for the next start."""
+    rejected: int = 0
+    """Those that the receiver has rejected."""
 
 
 Export = Callable[[MetricsData], Exported]
@@ -138,10 +142,7 @@ class PeriodicReader:
         wait = self._interval
         while not self._final.wait(wait):
             exported = self._once()
-            if exported.failure:
-                self._failures.failed(exported.failure, "trying again")
-            else:
-                self._failures.recovered()
+            self._log(exported, "trying again")
             wait = pace.wait_after(exported)
         self._finish()
 
@@ -149,10 +150,16 @@ class PeriodicReader:
         """Export what has come last; try again as long as there is time."""
         while (exported := self._once()).is_worth_retrying and self._deadline.remaining > _GRACE:
             time.sleep(_GRACE)
-        if exported.failure:
-            self._failures.failed(exported.failure, "the last metrics are lost")
-        else:
+        self._log(exported, "they are kept for the next start" if exported.is_kept else "the last metrics are lost")
+
+    def _log(self, exported: Exported, consequence: str) -> None:
+        """`consequence` is of what the receiver has not taken."""
+        if not exported.failure:
             self._failures.recovered()
+        elif exported.points and not exported.undelivered:
+            self._failures.failed(exported.failure, f"{exported.rejected} data points rejected")
+        else:
+            self._failures.failed(exported.failure, consequence)
 
     def _once(self) -> Exported:
         try:

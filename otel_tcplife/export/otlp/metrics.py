@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -11,12 +12,17 @@ from otel_tcplife.export.metrics.reader import Exported
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.otlp.sender import Sender, Sent
 
+if TYPE_CHECKING:  # SQLite is imported where there is a spool only
+    from otel_tcplife.export.otlp.kept_metrics import KeptMetrics
+
 
 class OtlpMetricExporter:
     """Sends all metrics of a collecting, in as many requests as the receiver's size makes of them."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, kept: KeptMetrics | None = None) -> None:
+        """`kept` keeps what could not be sent, until it could be, or for the next start."""
         self._sender = sender
+        self._kept = kept
 
     def export(self, data: MetricsData) -> Exported:
         """Send each data point once; return which were not delivered, and why."""
@@ -28,8 +34,17 @@ class OtlpMetricExporter:
         )
         if not points:
             return Exported(0)
+        if self._kept:
+            self._kept.send_earlier(self._sender)
         sent = self._sender.send([Request(encode_metrics(data).SerializeToString(), points)])
-        return Exported(points, tuple(_undelivered(sent, points)), _failure(sent), sent.later is not None)
+        return Exported(
+            points,
+            tuple(_undelivered(sent, points)),
+            sent.failure,
+            is_worth_retrying=sent.later is not None,
+            is_kept=self._kept is not None and self._kept.keep(sent.left),
+            rejected=sent.rejected,
+        )
 
     def close(self) -> None:
         """Give the connection up."""
@@ -44,9 +59,3 @@ def _undelivered(sent: Sent, points: int) -> Iterable[int]:
             yield from range(position, position + part.items)
         position += part.items
     yield from range(position, points)
-
-
-def _failure(sent: Sent) -> str:
-    if sent.later:
-        return sent.later.reason
-    return f"{sent.why_rejected or 'no reason given'}; {sent.rejected} data points rejected" if sent.rejected else ""

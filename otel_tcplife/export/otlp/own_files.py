@@ -17,8 +17,8 @@ _MOST_LINKS = 40
 """Symbolic links on the way to a directory, as many as the kernel follows (path_resolution(7))."""
 
 _ROOT = 0
-_ANOTHER_DIRECTORY = "give --otlp-file a directory of yours"
-_MOVE_IT = "move it away, or give --otlp-file another directory"
+_ANOTHER_DIRECTORY = "name a directory of yours"
+_MOVE_IT = "move it away, or name another directory"
 
 
 class Unsafe(OSError):

@@ -42,6 +42,13 @@ class Sent:
     """What the receiver said last of items that it rejected."""
 
     @property
+    def failure(self) -> str:
+        """Why not all was taken, or nothing."""
+        if self.later:
+            return self.later.reason
+        return (self.why_rejected or "no reason given") if self.rejected else ""
+
+    @property
     def taken(self) -> int:
         """Items that the receiver took."""
         return sum(each.items - each.rejected for each in self.settled)
