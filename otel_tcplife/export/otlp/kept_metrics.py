@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.otlp.sender import Sender
-from otel_tcplife.export.otlp.spool import CannotSpool, Spool
+from otel_tcplife.export.otlp.spool import CannotSpool, Spool, Waiting
 from otel_tcplife.pipeline.failure_log import FailureLog
 
 
@@ -16,16 +16,16 @@ class KeptMetrics:
     def __init__(self, spool: Spool, stream: str) -> None:
         self._spool = spool
         self._stream = stream
-        self._own: int | None = None
+        self._own: Waiting | None = None
         self._failures = FailureLog(f"keep metrics in {spool.directory}")
 
     def keep(self, left: list[Request]) -> bool:
         """Keep this instead of what was kept before, as it has all of that and more; return whether it is kept."""
         try:
             if self._own is not None:
-                self._spool.replace(self._own, left)
-                self._own = self._own if left else None
-            elif left:
+                self._spool.settle(self._own, [])
+                self._own = None
+            if left:
                 self._own = self._spool.add(self._stream, left)
         except CannotSpool as failure:
             self._failures.failed(str(failure), "those of the last export are in memory only")
@@ -36,11 +36,8 @@ class KeptMetrics:
     def send_earlier(self, sender: Sender) -> None:
         """Send what earlier runs have left, as far as the receiver takes it."""
         with suppress(CannotSpool):
-            while (waiting := self._spool.oldest(self._stream)) and waiting.id != self._own:
-                left = []
-                if waiting.request:
-                    sent = sender.send([waiting.request])
-                    left = sent.left
-                self._spool.replace(waiting.id, left)
+            while (waiting := self._spool.oldest(self._stream)) and waiting != self._own:
+                left = sender.send([waiting.request]).left
+                self._spool.settle(waiting, left)
                 if left:
                     break

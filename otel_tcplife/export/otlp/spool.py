@@ -7,33 +7,23 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.otlp.own_files import Unsafe, open_directory, open_file
+from otel_tcplife.export.otlp import own_files, spool_file
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.log import logger
 
 _FILE = "spool.db"
-_VERSION = 1
-_PAGE = 4096
-_SHRINK_FROM = 1 << 20
+_SHRINK_FROM = 1 << 18
 """Bytes of a file that is given back to the disk when nothing waits in it any more."""
-_GZIP_LEVEL = 1
-
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS requests (
-        id INTEGER PRIMARY KEY,
-        stream TEXT NOT NULL,
-        at REAL NOT NULL, -- Unix time
-        items INTEGER NOT NULL,
-        body BLOB NOT NULL -- zlib's format
-    )
-"""
+_COMPRESSION_LEVEL = 1
+_NAME_ANOTHER = "have OTEL_PYTHON_TCPLIFE_SPOOL name a directory that this user can write to, and no other agent uses"
 
 Result = TypeVar("Result")
 
@@ -47,16 +37,25 @@ class Waiting:
     """A request of the spool."""
 
     id: int
-    request: Request | None
-    """None where the disk has given back what was never written."""
-    items: int
+    stream: str
+    request: Request
+    size: int
+    """Bytes that it takes there."""
+
+
+@dataclass
+class _Total:
+    """Of all requests of a stream."""
+
+    items: int = 0
+    bytes: int = 0
 
 
 class Spool:
     """Requests of several streams, such as one of logs and one of metrics. Threads may use it at once.
 
-    No other process uses the file at the same time. A file that is damaged is replaced by one with all of it that can
-    still be read.
+    No other process uses the file at the same time. A file that is damaged, or has gone from its place, is replaced by
+    one with all of it that can still be read.
     """
 
     def __init__(self, directory: str, most_bytes: int) -> None:
@@ -66,80 +65,98 @@ class Spool:
         self._most_bytes = most_bytes
         self._lock = threading.RLock()
         self._is_closed = False
-        try:
-            self._make_file()
-            self._connection = self._connect()
-        except OSError as error:
-            remedy = error.remedy if isinstance(error, Unsafe) else _NAME_ANOTHER
-            raise BadUsage(f"cannot use the spool {directory}: {error.strerror or error}", remedy) from error
-        except sqlite3.OperationalError as error:
-            raise BadUsage(f"cannot use the spool {directory}: {_reason(error)}", _NAME_ANOTHER) from error
-        self._bytes = self._size()
-        newest = "SELECT coalesce(max(id), 0) FROM requests"
-        self._newest = int(self._within(lambda connection: connection.execute(newest).fetchone()[0]))
+        self._newest = 0
         """The id that was given last; none is given twice."""
+        self._totals: dict[str, _Total] = {}
+        self._lost: Counter[str] = Counter()
+        try:
+            self._connection = self._connect()
+            self._within(self._learn)
+            self._within(_check)
+        except (OSError, sqlite3.Error, CannotSpool) as error:
+            remedy = error.remedy if isinstance(error, own_files.Unsafe) else _NAME_ANOTHER
+            raise BadUsage(f"cannot use the spool {directory}: {_reason(error)}", remedy) from error
 
     @property
     def is_half_full(self) -> bool:
         """Whether there will soon be no room for what comes."""
-        return self._bytes > self._most_bytes // 2
+        return self.bytes > self._most_bytes // 2
 
     @property
     def bytes(self) -> int:
         """Bytes of all requests that wait."""
-        return self._bytes
+        return sum(total.bytes for total in [*self._totals.values()])
 
     def age(self) -> float:
-        """Seconds since the oldest request has begun to wait; 0 where none does."""
-        oldest = self._within(lambda connection: connection.execute("SELECT min(at) FROM requests").fetchone()[0])
-        return max(time.time() - oldest, 0.0) if oldest is not None else 0.0
+        """Seconds since the oldest request has begun to wait; 0 where none does. Raise CannotSpool."""
+        query = "SELECT at FROM requests ORDER BY id LIMIT 1"
+        oldest = self._within(lambda connection: connection.execute(query).fetchone())
+        return max(time.time() - oldest[0], 0.0) if oldest else 0.0
 
     def items(self, stream: str) -> int:
         """How many records or data points of a stream wait."""
-        query = "SELECT coalesce(sum(items), 0) FROM requests WHERE stream = ?"
-        return int(self._within(lambda connection: connection.execute(query, (stream,)).fetchone()[0]))
+        total = self._totals.get(stream)
+        return total.items if total else 0
 
-    def add(self, stream: str, requests: list[Request]) -> int:
-        """Keep requests as one, behind those that wait; return its id. Raise CannotSpool where there is no room."""
-        body, items = _joined(requests)
-        if self._bytes + len(body) > self._most_bytes:
+    def take_lost(self, stream: str) -> int:
+        """How many records or data points of a stream the disk has lost since the last call. Raise CannotSpool."""
+
+        def look(connection: sqlite3.Connection) -> int:
+            if connection.execute("SELECT 1 FROM requests WHERE stream = ?", (stream,)).fetchone() is None:
+                self._lost[stream] += self.items(stream)
+                self._set_total(stream, _Total())
+            return self._lost.pop(stream, 0)
+
+        return self._within(look)
+
+    def add(self, stream: str, requests: list[Request]) -> Waiting:
+        """Keep requests as one, behind those that wait. Raise CannotSpool where there is no room."""
+        request, body = _joined(requests)
+        if self.bytes + len(body) > self._most_bytes:
             raise CannotSpool(f"the spool {self.directory} is full")
 
-        def insert(connection: sqlite3.Connection) -> int:
-            values = (self._newest + 1, stream, time.time(), items, body)
-            connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", values)
-            self._newest += 1
-            self._bytes += len(body)
-            return self._newest
+        def insert(connection: sqlite3.Connection) -> Waiting:
+            waiting = Waiting(self._newest + 1, stream, request, len(body))
+            row = spool_file.row(waiting.id, stream, request.items, body)
+            connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._add_to_total(stream, request.items, len(body))
+            self._newest = waiting.id
+            return waiting
 
         return self._within(insert)
 
     def oldest(self, stream: str, after: int = 0) -> Waiting | None:
-        """The request of a stream that waits for longest of those behind an id. Raise CannotSpool."""
-        query = "SELECT id, items, body FROM requests WHERE stream = ? AND id > ? ORDER BY id LIMIT 1"
-        row = self._within(lambda connection: connection.execute(query, (stream, after)).fetchone())
-        if row is None:
-            return None
-        number, items, body = row
-        with suppress(zlib.error):
-            return Waiting(number, Request(zlib.decompress(body), items), items)
-        return Waiting(number, None, items)
+        """The request of a stream that waits for longest of those behind an id. Raise CannotSpool.
 
-    def replace(self, number: int, left: list[Request]) -> None:
+        What is not as it was written is gone, and counted as lost once nothing of the stream waits any more.
+        """
+
+        def read(connection: sqlite3.Connection) -> Waiting | None:
+            query = f"SELECT {spool_file.COLUMNS} FROM requests WHERE stream = ? AND id > ? ORDER BY id LIMIT 1"
+            while values := connection.execute(query, (stream, after)).fetchone():
+                row = spool_file.Row(*values)
+                if row.is_whole:
+                    return Waiting(row.id, stream, Request(zlib.decompress(row.body), row.items), len(row.body))
+                connection.execute("DELETE FROM requests WHERE id = ?", (row.id,))
+            return None
+
+        return self._within(read)
+
+    def settle(self, waiting: Waiting, left: list[Request]) -> None:
         """Have what is left of a request wait in its place; with nothing left, it is gone. Raise CannotSpool."""
-        body, items = _joined(left)
+        request, body = _joined(left) if left else (Request(b"", 0), b"")
 
         def update(connection: sqlite3.Connection) -> None:
-            [old] = connection.execute("SELECT length(body) FROM requests WHERE id = ?", (number,)).fetchone() or [0]
+            connection.execute("DELETE FROM requests WHERE id = ?", (waiting.id,))
             if left:
-                connection.execute("UPDATE requests SET items = ?, body = ? WHERE id = ?", (items, body, number))
-            else:
-                connection.execute("DELETE FROM requests WHERE id = ?", (number,))
-            self._bytes += (len(body) if left else 0) - old
-            if not self._bytes and self._path.stat().st_size > _SHRINK_FROM:
-                self._shrink(connection)
+                row = spool_file.row(waiting.id, waiting.stream, request.items, body)
+                connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._add_to_total(waiting.stream, request.items - waiting.request.items, len(body) - waiting.size)
 
         self._within(update)
+        if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
+            with suppress(CannotSpool):
+                self._within(spool_file.shrink, is_transaction=False)
 
     def close(self) -> None:
         """Leave all that waits to the next start."""
@@ -147,7 +164,7 @@ class Spool:
             self._is_closed = True
             self._connection.close()
 
-    def _within(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _within(self, act: Callable[[sqlite3.Connection], Result], *, is_transaction: bool = True) -> Result:
         """Do something with the file. Where it turns out to be damaged, do it with what can be read of it."""
         with self._lock:
             if self._is_closed:
@@ -155,62 +172,60 @@ class Spool:
             try:
                 if not self._is_where_its_name_says():
                     self._rescue("gone")
-                return act(self._connection)
-            except OSError as error:
-                raise CannotSpool(f"the spool {self.directory}: {error.strerror or error}") from error
-            except sqlite3.OperationalError as error:  # a full disk, or one that cannot be read or written to
-                raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
-            except sqlite3.DatabaseError:
                 try:
+                    return self._act(act) if is_transaction else act(self._connection)
+                except sqlite3.OperationalError:  # a full disk, or one that cannot be read or written to
+                    raise
+                except sqlite3.DatabaseError:
                     self._rescue("damaged")
-                    return act(self._connection)
-                except (sqlite3.Error, OSError) as error:
-                    raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
+                    return self._act(act)
+            except (OSError, sqlite3.Error) as error:
+                raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
 
-    def _make_file(self) -> None:
-        directory = open_directory(self._path.parent)
+    def _act(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do all of it or nothing."""
+        totals = {stream: replace(total) for stream, total in self._totals.items()}
         try:
-            os.close(open_file(directory, _FILE))
-        finally:
-            os.close(directory)
+            self._connection.execute("BEGIN")
+            result = act(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._totals = totals
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        return result
 
     def _connect(self) -> sqlite3.Connection:
         """The open file; what another version has written is set aside, and so is what is no spool at all."""
+        self._make_file()
         try:
-            connection = self._open()
+            connection = spool_file.open_file(self._path, self._most_bytes)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
-            self._set_aside("damaged")
-            return self._open()
-        [version] = connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            connection.close()
-            self._set_aside(f"version-{version}")
-            connection = self._open()
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
+            return self._connect_anew("damaged")
+        except spool_file.OtherVersion as other:
+            return self._connect_anew(f"version-{other.version}")
+        found = self._path.stat()
+        self._identity = found.st_dev, found.st_ino
         return connection
 
-    def _open(self) -> sqlite3.Connection:
-        # Each statement is a transaction of its own
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+    def _connect_anew(self, why: str) -> sqlite3.Connection:
+        """Rename the file, so that nothing in it is lost, and begin another one."""
+        aside = f"{self._path}.{why}-{time.time_ns()}"
+        for suffix in ("", "-wal", "-journal"):
+            with suppress(FileNotFoundError):
+                os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
+        logger.warning("the spool %s is %s; it is now %s, and a new one is begun", self._path, why, aside)
+        return self._connect()
+
+    def _make_file(self) -> None:
+        directory = own_files.open_directory(self._path.parent)
         try:
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute(f"PRAGMA max_page_count = {2 * self._most_bytes // _PAGE + 1024}")
-            [version] = connection.execute("PRAGMA user_version").fetchone()
-            if version in (0, _VERSION):
-                connection.execute(_SCHEMA)
-            found = self._path.stat()
-            self._identity = found.st_dev, found.st_ino
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _size(self) -> int:
-        query = "SELECT coalesce(sum(length(body)), 0) FROM requests"
-        return int(self._within(lambda connection: connection.execute(query).fetchone()[0]))
+            os.close(own_files.open_file(directory, _FILE))
+        finally:
+            os.close(directory)
 
     def _is_where_its_name_says(self) -> bool:
         """Whether nobody has renamed or deleted the file, or what it is in."""
@@ -222,62 +237,51 @@ class Spool:
 
     def _rescue(self, why: str) -> None:
         """Begin a file with all requests that can be read of the one that is damaged, or has gone from its place."""
-        rows = dict(_readable(self._connection))
-        self._connection.close()
-        self._set_aside(why)
-        self._connection = self._open()
-        with _transaction(self._connection) as connection:
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", sorted(rows.values()))
-        self._bytes = self._size()
+        damaged = self._connection
+        self._connection = self._connect_anew(why)
+        known, self._totals = self._totals, {}
+        rows = spool_file.readable(damaged)
+        damaged.close()
+
+        def copy(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
+            for row in rows:
+                self._add_to_total(row.stream, row.items, len(row.body))
+
+        self._act(copy)
+        for stream, total in known.items():
+            self._lost[stream] += max(total.items - self.items(stream), 0)
         logger.warning("%d requests of the spool that is %s are in the new one", len(rows), why)
 
-    def _set_aside(self, why: str) -> None:
-        """Rename the file, so that nothing in it is lost, and make another one."""
-        aside = f"{self._path}.{why}-{time.time_ns()}"
-        for suffix in ("", "-wal", "-journal"):
-            with suppress(FileNotFoundError):
-                os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
-        self._make_file()
-        logger.warning("the spool %s is %s; it is now %s, and a new one is begun", self._path, why, aside)
+    def _learn(self, connection: sqlite3.Connection) -> None:
+        """Learn what waits."""
+        totals = connection.execute("SELECT stream, items, bytes FROM totals").fetchall()
+        self._totals = {stream: _Total(items, size) for stream, items, size in totals}
+        [newest] = connection.execute("SELECT max(id) FROM requests").fetchone()
+        self._newest = max(newest or 0, self._newest)
 
-    def _shrink(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _add_to_total(self, stream: str, items: int, size: int) -> None:
+        total = self._totals.get(stream, _Total())
+        self._set_total(stream, _Total(total.items + items, total.bytes + size))
 
-
-_NAME_ANOTHER = "have OTEL_PYTHON_TCPLIFE_SPOOL name a directory that this user can write to, and no other agent uses"
-
-_PRAGMAS = (
-    "auto_vacuum = INCREMENTAL",  # before there is a table
-    "locking_mode = EXCLUSIVE",  # so that no second agent sends the same requests
-    "journal_mode = WAL",
-    "synchronous = NORMAL",  # what was written survives kill -9, though not always a power cut
-    "journal_size_limit = 4194304",
-)
+    def _set_total(self, stream: str, total: _Total) -> None:
+        self._totals[stream] = total
+        self._connection.execute("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (stream, total.items, total.bytes))
 
 
-def _joined(requests: list[Request]) -> tuple[bytes, int]:
-    """Requests as one, compressed: protocol buffers that follow one another are one with the items of all."""
+def _check(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseError where SQLite finds a fault in the file."""
+    if not spool_file.is_whole(connection):
+        raise sqlite3.DatabaseError("it is damaged")
+
+
+def _joined(requests: list[Request]) -> tuple[Request, bytes]:
+    """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
     whole = b"".join(request.body for request in requests)
-    return zlib.compress(whole, _GZIP_LEVEL), sum(request.items for request in requests)
-
-
-def _readable(connection: sqlite3.Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
-    """All rows up to the first damage from either end, by their id."""
-    for order in ("ASC", "DESC"):
-        with suppress(sqlite3.DatabaseError):
-            for row in connection.execute(f"SELECT id, stream, at, items, body FROM requests ORDER BY id {order}"):
-                yield row[0], row
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection]:
-    connection.execute("BEGIN")
-    yield connection
-    connection.execute("COMMIT")
+    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
 
 
 def _reason(error: Exception) -> str:
     """What SQLite says, which names a lock where another process has the file open."""
-    return "another process uses it" if "locked" in str(error) else str(error)
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return "another process uses it" if "locked" in said else said

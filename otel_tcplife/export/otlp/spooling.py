@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.otlp.sender import Sender, Sent
-from otel_tcplife.export.otlp.spool import CannotSpool, Spool
+from otel_tcplife.export.otlp.spool import CannotSpool, Spool, Waiting
 from otel_tcplife.log import logger
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
@@ -35,8 +35,8 @@ class _Work:
     request: Request
     sent: Sent | None = None
     """What became of it, where export() waits for that."""
-    id: int | None = None
-    """In the spool, where it is in there."""
+    waiting: Waiting | None = None
+    """As it is in the spool, where it is in there."""
 
 
 class SpoolingLogExporter:
@@ -65,7 +65,7 @@ class SpoolingLogExporter:
         """Whether the spool has something for us."""
         self._after = 0
         """The id of the last request that was settled."""
-        self._settled: list[int] = []
+        self._settled: list[Waiting] = []
         """Those that could not be taken out of the spool yet."""
         self._thread = threading.Thread(target=self._run, name=f"tcplife-{self.name}-spool", daemon=True)
         self._thread.start()
@@ -74,6 +74,11 @@ class SpoolingLogExporter:
     def max_export_batch_size(self) -> int:
         """That of the exporter."""
         return self._exporter.max_export_batch_size
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether something waits in the spool that is to be sent."""
+        return self._waits
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Send the batch, or put it into the spool. Raise NotNow where that has no room either."""
@@ -103,7 +108,7 @@ class SpoolingLogExporter:
         self._changed.notify_all()
         while not self._changed.wait_for(lambda: handed.sent is not None, _PATIENCE):
             try:
-                handed.id = self._add([request])
+                handed.waiting = self._add([request])
             except CannotSpool as failure:
                 self._failures.failed(str(failure), "waiting for the receiver alone")
             else:
@@ -121,11 +126,11 @@ class SpoolingLogExporter:
             raise NotNow(str(failure), outcomes=outcomes) from failure
         return {**outcomes, Outcome.SPOOLED: sum(request.items for request in requests)}
 
-    def _add(self, requests: list[Request]) -> int:
-        number = self._spool.add(self.name, requests)
+    def _add(self, requests: list[Request]) -> Waiting:
+        waiting = self._spool.add(self.name, requests)
         self._waits = True
         self._changed.notify_all()
-        return number
+        return waiting
 
     def _run(self) -> None:
         while work := self._next():
@@ -157,18 +162,16 @@ class SpoolingLogExporter:
     def _oldest(self) -> _Work | None:
         """What waits for longest in the spool, where anything does."""
         waiting = self._spool.oldest(self.name, self._after)
+        if lost := self._spool.take_lost(self.name):
+            self._book(f"{self.name}_spool", Outcome.DAMAGED, lost)
         if waiting is None:
             self._waits = False
-        elif waiting.request is None:
-            self._book(f"{self.name}_spool", Outcome.DAMAGED, waiting.items)
-            self._remove(waiting.id)
-        else:
-            return _Work(waiting.request, id=waiting.id)
-        return None
+            return None
+        return _Work(waiting.request, waiting=waiting)
 
     def _settle(self, work: _Work, sent: Sent) -> None:
         with self._changed:
-            if work.id is None:  # which export() is waiting for
+            if work.waiting is None:  # which export() is waiting for
                 work.sent = sent
                 self._changed.notify_all()
                 return
@@ -177,16 +180,16 @@ class SpoolingLogExporter:
             for outcome, records in self._exporter.outcomes_of(sent).items():
                 self._book(f"{self.name}_spool", outcome, records)
             if not sent.left:
-                self._remove(work.id)
+                self._remove(work.waiting)
             elif sent.settled:
                 with suppress(CannotSpool):  # all of it is sent again then
-                    self._spool.replace(work.id, sent.left)
+                    self._spool.settle(work.waiting, sent.left)
 
-    def _remove(self, number: int) -> None:
+    def _remove(self, waiting: Waiting) -> None:
         """Take a request out of the spool, and those that could not be taken out before: none is sent again."""
-        self._after = number
-        self._settled.append(number)
+        self._after = waiting.id
+        self._settled.append(waiting)
         with suppress(CannotSpool):
             while self._settled:
-                self._spool.replace(self._settled[-1], [])
+                self._spool.settle(self._settled[-1], [])
                 self._settled.pop()

@@ -1,0 +1,116 @@
+"""The layout of the spool's file, and how it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+VERSION = 1
+"""Of the layout, kept as user_version."""
+
+_PAGE = 4096
+_SLACK_PAGES = 1024
+
+_PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",  # before there is a table
+    "locking_mode = EXCLUSIVE",  # so that no second agent sends the same requests
+    "journal_mode = WAL",
+    "synchronous = NORMAL",  # what was written survives kill -9, though not always a power cut
+    "journal_size_limit = 4194304",
+)
+
+# SQLite does not notice each damage of its pages: of a row it is known by `crc`, and what is lost with it by `totals`
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS requests (
+        id INTEGER PRIMARY KEY,
+        stream TEXT NOT NULL,
+        at REAL NOT NULL, -- Unix time
+        items INTEGER NOT NULL,
+        body BLOB NOT NULL, -- zlib's format
+        crc INTEGER NOT NULL -- of all others
+    );
+    CREATE TABLE IF NOT EXISTS totals (
+        stream TEXT PRIMARY KEY, items INTEGER NOT NULL, bytes INTEGER NOT NULL -- of all requests of the stream
+    );
+"""
+
+COLUMNS = "id, stream, at, items, body, crc"
+
+
+class Row(NamedTuple):
+    """A request as it is stored."""
+
+    id: int
+    stream: str
+    at: float
+    items: int
+    body: bytes
+    crc: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is what was written."""
+        return [*map(type, self)] == [int, str, float, int, bytes, int] and self.id > 0 and self.crc == _crc(*self[:5])
+
+
+def row(number: int, stream: str, items: int, body: bytes) -> Row:
+    """A row to be written now."""
+    at = time.time()
+    return Row(number, stream, at, items, body, _crc(number, stream, at, items, body))
+
+
+def _crc(number: int, stream: str, at: float, items: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(f"{number} {stream} {at!r} {items}".encode()))
+
+
+def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
+    """Open the file, and lay it out where it is empty. Raise what sqlite3 raises, and OtherVersion."""
+    # Each statement is a transaction of its own
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA max_page_count = {2 * most_bytes // _PAGE + _SLACK_PAGES}")
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise OtherVersion(version)
+        connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class OtherVersion(Exception):
+    """Another version of this package has written the file."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Whether SQLite finds no fault in the file. It reads all of it."""
+    return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+
+
+def readable(damaged: sqlite3.Connection) -> list[Row]:
+    """All rows that are whole, from either end up to the first damage that SQLite stops at."""
+    rows: dict[int, Row] = {}
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.Error):
+            for values in damaged.execute(f"SELECT {COLUMNS} FROM requests ORDER BY id {order}"):
+                if (found := Row(*values)).is_whole:
+                    rows[found.id] = found
+    return [*rows.values()]
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Give the room of what has gone back to the disk."""
+    # Not by execute(), which takes one step: a page
+    connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
