@@ -20,6 +20,7 @@ from otel_tcplife.pipeline.destinations import Destinations, read_destinations
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import COMMAND, Limits
 from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import printable
@@ -125,13 +126,15 @@ def _run(arguments: argparse.Namespace, source: Source, destinations: Destinatio
     deadline, ledger = Deadline(limits.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
-    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger))
+    itself = SelfTelemetry()
+    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger, itself))
     _heed_hangups(deadline, sinks)
     logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
     pipeline = Pipeline(source, sinks, ledger, deadline, limits)
+    itself.queues = pipeline.queues
     pipeline.run()
     for line in pipeline.balance():
         logger.info("%s", line)

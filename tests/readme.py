@@ -19,6 +19,7 @@ from otel_tcplife.conventions import (
     PROBE_SESSIONS,
 )
 from otel_tcplife.options import OPTIONS, Option, Scope
+from otel_tcplife.own_metrics import OPERATION_DURATION, OWN_COUNTERS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _SECTION = re.compile(r"(<!-- (telemetry|options): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -77,6 +78,9 @@ def _telemetry() -> Iterable[str]:
     yield ""
     names = ", ".join(f"`{attribute.name}`" for attribute in METRIC_ATTRIBUTES)
     yield f"Attributes of the histograms: {names}; `tcplife.session.io` also has `network.io.direction`."
+    yield ""
+    own = ", ".join(f"`{each.name}`" for each in (*OWN_COUNTERS, OPERATION_DURATION))
+    yield f"Of itself, the host agent says: {own}."
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterable[str]:

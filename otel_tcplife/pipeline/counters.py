@@ -9,7 +9,7 @@ from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import LARGEST_INTEGER
 
-Totals = Callable[[], Sequence[tuple[Mapping[str, str], int]]]
+Totals = Callable[[], Sequence[tuple[Mapping[str, str], float]]]
 """The current value of a counter for each of its attribute sets, counted from the start."""
 
 

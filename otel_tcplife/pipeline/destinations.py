@@ -74,7 +74,7 @@ def _otlp(chosen: ChosenExporters, otlp: OtlpSinks) -> Iterator[Destination]:
         config = otlp_config("logs")
 
         def open_logs(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
-            target = Target(OTLP, open_transport(config), config.shown, config.timeout)
+            target = Target(OTLP, _kind(config), open_transport(config), config.shown, config.timeout)
             otlp.add_logs(target, f"export logs to {config.shown}", opening, sinks)
 
         yield Destination(f"logs to {config.shown}{otlp.also}", open_logs, ("logs", config))
@@ -82,10 +82,14 @@ def _otlp(chosen: ChosenExporters, otlp: OtlpSinks) -> Iterator[Destination]:
         config = otlp_config("metrics")
 
         def open_metrics(opening: Opening, sinks: Sinks, config: OtlpConfig = config) -> None:
-            target = Target(OTLP, open_transport(config, "metrics"), config.shown, config.timeout)
+            target = Target(OTLP, _kind(config), open_transport(config, "metrics"), config.shown, config.timeout)
             otlp.add_metrics(target, opening, sinks)
 
         yield Destination(f"metrics to {config.shown}", open_metrics, ("metrics", config))
+
+
+def _kind(config: OtlpConfig) -> str:
+    return "otlp_grpc" if config.protocol == "grpc" else "otlp_http"
 
 
 def _files(chosen: ChosenExporters, directory: str, otlp: OtlpSinks) -> Destination:
@@ -98,10 +102,10 @@ def _files(chosen: ChosenExporters, directory: str, otlp: OtlpSinks) -> Destinat
         files = OtlpFiles(directory, limits)
         sinks.reopen.append(files.reopen)
         if chosen.agent or chosen.logs != (NONE,):
-            logs = Target(FILE, FileTransport(files.logs, "logs"), directory, math.inf)
+            logs = Target(FILE, "otlp_json_file", FileTransport(files.logs, "logs"), directory, math.inf)
             otlp.add_logs(logs, f"write logs to {directory}", opening, sinks)
         if chosen.agent or chosen.metrics != (NONE,):
-            metrics = Target(FILE, FileTransport(files.metrics, "metrics"), directory, math.inf)
+            metrics = Target(FILE, "otlp_json_file", FileTransport(files.metrics, "metrics"), directory, math.inf)
             otlp.add_metrics(metrics, opening, sinks)
 
     return Destination(f"OTLP JSON Lines to {directory}{otlp.also}", open_files)

@@ -56,6 +56,26 @@ class SinkQueue:
         self._book({Outcome.DROPPED: len(batch) - len(taken)})
 
     @property
+    def is_booked(self) -> bool:
+        """Whether what becomes of its records is."""
+        return self._ledger is not None
+
+    @property
+    def name(self) -> str:
+        """That of the sink."""
+        return self.sink.name
+
+    @property
+    def size(self) -> int:
+        """Sessions that wait."""
+        return self._waiting
+
+    @property
+    def capacity(self) -> int:
+        """Sessions that may wait."""
+        return self._limits.max_queue_size
+
+    @property
     def has_room(self) -> bool:
         """Whether half of the queue is free."""
         return self._waiting <= self._limits.max_queue_size // 2

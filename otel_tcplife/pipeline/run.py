@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -46,6 +47,11 @@ class Pipeline:
                 self._drain()
             raise
         self._drain()
+
+    @property
+    def queues(self) -> Sequence[SinkQueue]:
+        """Those before the sinks whose records are booked."""
+        return [queue for queue in self._queues if queue.is_booked]
 
     def balance(self) -> list[str]:
         """What became of all sessions, in a line each: first in the kernel, then in each sink."""

@@ -14,6 +14,7 @@ from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import Transport, open_transport
 from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.self_telemetry import ExporterStats
 
 REQUEST_BYTES = 1_000_000
 
@@ -27,7 +28,14 @@ def sender(
     most_bytes: int = REQUEST_BYTES,
 ) -> Sender:
     """A sender over this transport."""
-    return Sender(transport, signal, deadline or Deadline(1e6), SendLimits(timeout, most_bytes), "there")
+    return Sender(
+        transport,
+        signal,
+        deadline or Deadline(1e6),
+        SendLimits(timeout, most_bytes),
+        "there",
+        ExporterStats("test", signal),
+    )
 
 
 def log_exporter(

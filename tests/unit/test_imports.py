@@ -15,7 +15,10 @@ _PACKAGE = Path(otel_tcplife.__file__).parent
 _FLOORS: dict[str, int] = {
     # what the sessions are
     **dict.fromkeys(["session", "columns", "printable", "errors", "version", "environment_variables", "host"], 0),
-    **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "log", "options", "forks"], 1),
+    **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "own_metrics"], 1),
+    **dict.fromkeys(["log", "options", "forks"], 1),
+        ["addresses", "session_columns", "body", "conventions", "log", "options", "forks", "own_metrics"], 1
+    ),
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
     Metric,
     MetricsData,
     NumberDataPoint,
@@ -25,7 +27,9 @@ from otel_tcplife.conventions import CounterMetric
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.metrics.window import Point, Window
 from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.own_metrics import OPERATION_DURATION
 from otel_tcplife.pipeline.counters import Totals
+from otel_tcplife.pipeline.self_telemetry import Durations, SelfTelemetry
 from otel_tcplife.session import SessionBatch, concatenated, ended
 from otel_tcplife.version import __version__
 
@@ -34,16 +38,16 @@ _COUNTED_TOGETHER = 4096
 
 
 class _Key(NamedTuple):
-    """One data point of a counter."""
+    """One data point of a counter, or of the durations of exports."""
 
-    counter: CounterMetric
+    metric: str
     attributes: frozenset[tuple[str, AttributeValue]]
 
 
 class _Counted(NamedTuple):
-    """A counter as it was exported last."""
+    """What was exported last of one that only grows."""
 
-    total: float
+    total: float | Durations
     at: int
 
 
@@ -59,10 +63,13 @@ class Aggregator:
         preference: Preference,
         counters: Mapping[CounterMetric, Totals],
         host: Host = UNKNOWN_HOST,
+        itself: SelfTelemetry | None = None,
     ) -> None:
+        """`itself` is what is exported besides, of the tracer."""
         self._resource = resource
         self._preference = preference
-        self._counters = counters
+        self._counters = {**counters, **(itself.counters() if itself else {})}
+        self._itself = itself
         self._host = host
         self._lock = threading.Lock()
         self._pending: list[SessionBatch] = []
@@ -94,7 +101,11 @@ class Aggregator:
         with self._lock:
             self._count()
             self._collected = [*self._window.points()]
-            metrics = [*self._histograms(now), *(self._counter(counter, now) for counter in self._counters)]
+            metrics = [
+                *self._histograms(now),
+                *(self._counter(counter, now) for counter in self._counters),
+                *self._durations(now),
+            ]
             self._collected_window = self._window
             if self._preference.delta_histograms:
                 self._window = self._new_window(now)
@@ -120,19 +131,51 @@ class Aggregator:
             self._counted[key] = before
 
     def _histograms(self, now: int) -> Iterable[Metric]:
-        delta = self._preference.delta_histograms
-        return self._window.metrics(now, AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE)
+        return self._window.metrics(now, _temporality(self._preference.delta_histograms))
 
     def _counter(self, counter: CounterMetric, now: int) -> Metric:
         delta = self._preference.delta_counters and counter.monotonic
         points: list[NumberDataPoint] = []
         for attributes, total in self._counters[counter]():
-            key = _Key(counter, frozenset(attributes.items()))
-            before = self._counted.get(key)
-            self._collected.append((key, before))
+            before = self._exported_before(counter.name, attributes, total, now)
             since = before if delta and before else _Counted(0, self._started)
+            assert not isinstance(since.total, Durations)
             points.append(NumberDataPoint(attributes, since.at, now, total - since.total))
-            self._counted[key] = _Counted(total, now)
-        temporality = AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
-        data = Sum(points, temporality, is_monotonic=counter.monotonic)
+        data = Sum(points, _temporality(delta), is_monotonic=counter.monotonic)
         return Metric(counter.name, counter.brief, counter.unit, data)
+
+    def _durations(self, now: int) -> Iterable[Metric]:
+        """Those of exports, without their least and greatest: what is a difference has none."""
+        delta = self._preference.delta_histograms
+        metric = OPERATION_DURATION
+        points: list[HistogramDataPoint] = []
+        for attributes, total in self._itself.durations() if self._itself else ():
+            before = self._exported_before(metric.name, attributes, total, now)
+            since = before if delta and before else _Counted(Durations(), self._started)
+            assert isinstance(since.total, Durations)
+            values = total - since.total
+            points.append(_histogram_point(attributes, since.at, now, values, metric.bounds))
+        yield Metric(metric.name, metric.brief, metric.unit, Histogram(points, _temporality(delta)))
+
+    def _exported_before(
+        self, metric: str, attributes: Mapping[str, str], total: float | Durations, now: int
+    ) -> _Counted | None:
+        """What was exported before; this total is from now on."""
+        key = _Key(metric, frozenset(attributes.items()))
+        before = self._counted.get(key)
+        self._collected.append((key, before))
+        self._counted[key] = _Counted(total, now)
+        return before
+
+
+def _temporality(delta: bool) -> AggregationTemporality:
+    return AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+
+
+def _histogram_point(
+    attributes: Mapping[str, str], start: int, now: int, values: Durations, bounds: Sequence[float]
+) -> HistogramDataPoint:
+    unknown: Any = None  # of OTLP's data points min and max are optional, if not of the SDK's
+    return HistogramDataPoint(
+        attributes, start, now, sum(values.counts), values.sum, values.counts, bounds, unknown, unknown
+    )

@@ -12,6 +12,7 @@ from otel_tcplife.export.otlp.request import Request, halves, no_larger_than
 from otel_tcplife.export.otlp.transport import Transport
 from otel_tcplife.log import logger
 from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.self_telemetry import ExporterStats
 
 _SHORTEST_TIMEOUT = 0.5
 """Seconds, once the deadline is over: what is sent at all has to have a chance."""
@@ -73,9 +74,16 @@ class Sender:
     """Sends requests, and remembers the size of those that the receiver takes. One thread at a time calls it."""
 
     def __init__(
-        self, transport: Transport, signal: Signal, deadline: Deadline, limits: SendLimits, receiver: str
+        self,
+        transport: Transport,
+        signal: Signal,
+        deadline: Deadline,
+        limits: SendLimits,
+        receiver: str,
+        stats: ExporterStats,
     ) -> None:
-        """`receiver` is for the eyes of the user."""
+        """`receiver` is for the eyes of the user; `stats` is written to."""
+        self._stats = stats
         self._transport = transport
         self._signal: Signal = signal
         self._deadline = deadline
@@ -88,6 +96,7 @@ class Sender:
         """Send the requests in order, each once, up to the first one that the receiver may take later."""
         sent = Sent()
         waiting = deque(part for request in requests for part in self._parts(request))
+        self._stats.begin(sum(request.items for request in waiting))
         before = self.most_bytes
         while waiting:
             request = waiting.popleft()
@@ -108,6 +117,7 @@ class Sender:
                 "%s takes no larger requests than %d bytes of %s; they are made smaller from now on",
                 self._receiver, self.most_bytes, self._signal,
             )  # fmt: skip
+        self._stats.end(sent.taken, sent.rejected, is_over=sent.later is None)
         return sent
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from otel_tcplife.options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Opening:
     """That of the source."""
     ledger: Ledger
     """For what leaves the spool, which is a queue."""
+    itself: SelfTelemetry
+    """For what the sinks say of themselves."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Target:
 
     name: str
     """That of the sink in the ledger."""
+    kind: str
+    """How its exporters are called in `otel.component.type`, such as `otlp_http`."""
     transport: Transport
     shown: str
     """For the eyes of the user."""
@@ -84,18 +89,18 @@ class OtlpSinks:
             return
         from otel_tcplife.export.otlp.spooling import SpoolingLogExporter
 
-        spool = self._opened_spool(self._directory, sinks)
+        spool = self._opened_spool(self._directory, opening, sinks)
         sinks.queued.append(SpoolingLogExporter(exporter, sender, spool, opening.deadline, opening.ledger.count))
 
     def add_metrics(self, target: Target, opening: Opening, sinks: Sinks) -> None:
         """Add an inline sink of metrics. Raise BadUsage where the spool cannot be opened."""
         sender = self._sender(target, "metrics", opening)
-        aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host)
+        aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host, opening.itself)
         kept = None
         if self._directory:
             from otel_tcplife.export.otlp.kept_metrics import KeptMetrics
 
-            kept = KeptMetrics(self._opened_spool(self._directory, sinks), f"{target.name}_metrics")
+            kept = KeptMetrics(self._opened_spool(self._directory, opening, sinks), f"{target.name}_metrics")
         exporter = OtlpMetricExporter(sender, kept)
         reader = PeriodicReader(
             aggregator, exporter.export, self._interval, opening.deadline, target=target.shown, give_up=exporter.close
@@ -104,13 +109,15 @@ class OtlpSinks:
 
     def _sender(self, target: Target, signal: Signal, opening: Opening) -> Sender:
         limits = SendLimits(target.timeout, self._most_bytes)
-        return Sender(target.transport, signal, opening.deadline, limits, target.shown)
+        stats = opening.itself.exporter(f"{target.kind}_{signal.removesuffix('s')}_exporter", signal)
+        return Sender(target.transport, signal, opening.deadline, limits, target.shown, stats)
 
-    def _opened_spool(self, directory: str, sinks: Sinks) -> Spool:
+    def _opened_spool(self, directory: str, opening: Opening, sinks: Sinks) -> Spool:
         """The one of all sinks. SQLite is imported only here."""
         from otel_tcplife.export.otlp.spool import Spool
 
         if self._spool is None:
             self._spool = Spool(directory, self._spool_bytes)
+            opening.itself.spool = self._spool
             sinks.close.append(self._spool.close)
         return self._spool

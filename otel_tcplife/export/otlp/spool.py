@@ -87,10 +87,13 @@ class Spool:
         """Bytes of all requests that wait."""
         return sum(total.bytes for total in [*self._totals.values()])
 
-    def age(self) -> float:
-        """Seconds since the oldest request has begun to wait; 0 where none does. Raise CannotSpool."""
+    def age(self) -> float | None:
+        """Seconds since the oldest request has begun to wait, 0 where none does; None where that is not known."""
         query = "SELECT at FROM requests ORDER BY id LIMIT 1"
-        oldest = self._within(lambda connection: connection.execute(query).fetchone())
+        try:
+            oldest = self._within(lambda connection: connection.execute(query).fetchone())
+        except CannotSpool:
+            return None
         return max(time.time() - oldest[0], 0.0) if oldest else 0.0
 
     def items(self, stream: str) -> int:
