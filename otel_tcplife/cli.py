@@ -20,6 +20,7 @@ from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import printable
+from otel_tcplife.privileges import acting_as, become, find_user
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.table import TableOptions
 from otel_tcplife.table_sink import TableSink
@@ -74,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="take sessions from what tcplife printed, its table or CSV (- is standard input), instead of the kernel",
     )
+    parser.add_argument(
+        "--user",
+        type=_path,
+        metavar="NAME",
+        help="become this user (a name or a uid) when tracing has begun, and give all privileges up",
+    )
     parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
     parser.add_argument(
         "--check",
@@ -99,16 +106,19 @@ def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
     options = _options(arguments)
-    destinations = read_destinations(arguments.otlp_file)
+    user = find_user(arguments.user) if arguments.user else None
+    with acting_as(user):
+        destinations = read_destinations(arguments.otlp_file)
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, destinations, lambda line: show(printable(line))) else CANNOT_TRACE
+        return STOPPED if check(options, destinations, user, lambda line: show(printable(line))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
+        become(user, uses_maps=not arguments.replay)
         _run(arguments, source, destinations)
     finally:
         source.close()

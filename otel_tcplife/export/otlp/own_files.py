@@ -35,7 +35,8 @@ def open_directory(path: Path) -> int:
     Symbolic links on the way are followed if they are ours or root's. Raise Unsafe where another one is met, where the
     directory belongs to another user, or is root's and anybody can write to it, and OSError as open(2) and mkdir(2) do.
     """
-    directory = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    # Not from the working directory, where the path does not begin there: that may be closed to us
+    directory = os.open(path.anchor or ".", os.O_PATH | os.O_DIRECTORY)
     try:
         ahead, links = [*reversed(path.parts)], 0
         while ahead:
