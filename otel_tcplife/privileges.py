@@ -97,6 +97,21 @@ def become(user: User | None, *, uses_maps: bool) -> None:
     """
     if user is None:
         return
+    try:
+        kept = _drop(user, uses_maps=uses_maps)
+    except OSError as error:  # a seccomp filter refuses a system call, as acting_as() shows what else may
+        remedy = "leave --user out, or have its seccomp filter let setresuid(2), prctl(2) and capset(2) through"
+        raise CannotTrace(f"cannot become the user {user.name}: {error.strerror}", remedy) from error
+    os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
+    for status in Path("/proc/self/task").glob("*/status"):
+        if not _has_dropped(status.read_text(errors="replace"), user, kept):
+            raise CannotTrace(f"a thread has not become the user {user.name}", "please report this")
+    what = "with CAP_BPF alone, which this kernel wants of whoever reads maps" if kept else "without capabilities"
+    logger.info("the user is %s from now on, %s", user.name, what)
+
+
+def _drop(user: User, *, uses_maps: bool) -> int:
+    """Become that user; return the capabilities that stay. Raise OSError."""
     _empty_bounding_set()
     if not user.is_here:
         os.setgroups(user.groups)
@@ -104,16 +119,11 @@ def become(user: User | None, *, uses_maps: bool) -> None:
         _prctl(_PR_SET_KEEPCAPS, 1)
         os.setresuid(user.uid, user.uid, user.uid)
         _prctl(_PR_SET_KEEPCAPS, 0)
-    os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     kept = _keep_what_maps_need() if uses_maps else 0
     _set_capabilities(kept, kept)
-    for status in Path("/proc/self/task").glob("*/status"):
-        if not _has_dropped(status.read_text(errors="replace"), user, kept):
-            raise CannotTrace(f"a thread has not become the user {user.name}", "please report this")
-    what = "with CAP_BPF alone, which this kernel wants of whoever reads maps" if kept else "without capabilities"
-    logger.info("the user is %s from now on, %s", user.name, what)
+    return kept
 
 
 def _number(text: str) -> User:

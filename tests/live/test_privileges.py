@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from otel_tcplife import privileges
 from tests.support.actor import run_actor
 from tests.support.for_all_users import NOBODY, directory_of, in_reach_of_all
-from tests.support.host_agent import HostAgent
+from tests.support.host_agent import COMMAND, HostAgent
 from tests.support.otlp_receiver import HttpHandler, HttpReceiver
 from tests.support.place import cgroup, move
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 from tests.support.thread_status import ThreadStatus, threads_of
+from tests.support.tls import make_tls
 
 _ACCOUNT = pwd.getpwuid(NOBODY)
 _GROUPS = tuple(sorted(os.getgrouplist(_ACCOUNT.pw_name, _ACCOUNT.pw_gid)))
@@ -174,3 +178,74 @@ def test_files_are_the_users_and_are_rotated(tmp_path: Path) -> None:
         assert len(_of(session, made)) == 2
         owners = {(path.stat().st_uid, path.stat().st_gid) for path in directory.rglob("*")}
         assert owners == {(NOBODY, _ACCOUNT.pw_gid)}
+
+
+def _said_by(*arguments: str, env: Mapping[str, str] = {}, run: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """Of a command that cannot do as it is told: its exit code, and its lines on standard error."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    command = [*in_reach_of_all(), *run, COMMAND, "--user", _ACCOUNT.pw_name, *arguments]
+    done = subprocess.run(command, env={**inherited, **env}, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    return done.returncode, [line.removeprefix("otel-tcplife: ") for line in done.stderr.splitlines()]
+
+
+def test_a_key_that_the_user_may_not_read_is_told_before_anything_is_traced() -> None:
+    """Root may, and would find it in order."""
+    with directory_of(NOBODY) as directory:
+        tls = make_tls(directory)
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:9",
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tls.client_cert),
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tls.client_key),
+        }
+        code, [line] = _said_by(env=variables)
+    assert code == 2
+    assert f"cannot be read with OTEL_EXPORTER_OTLP_CLIENT_KEY='{tls.client_key}': permission denied; " in line
+
+
+def test_a_directory_that_the_user_may_not_write_to_is_told() -> None:
+    with directory_of(0) as directory:
+        directory.chmod(0o755)
+        code, said = _said_by("--otlp-file", str(directory))
+    problem = f"cannot write to the directory {directory}: Permission denied; give --otlp-file a directory of yours"
+    assert (code, said) == (2, [_BECOMES, problem])
+
+
+def test_who_may_not_become_another_user_is_told() -> None:
+    drop = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid"]
+    problem = f"--user {_ACCOUNT.pw_name}: Operation not permitted; run as root, or leave --user out"
+    assert _said_by(run=drop) == (2, [problem])
+
+
+def test_modules_that_the_user_may_not_read_are_told(tmp_path: Path) -> None:
+    """Some are imported only when the user is another one already."""
+    closed = str(shutil.copy(privileges.__file__, tmp_path))
+    Path(closed).chmod(0o600)
+    mount = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    run = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, closed, privileges.__file__]
+    code, [line] = _said_by(run=run)
+    assert code == 2
+    assert line.startswith(f"--user {_ACCOUNT.pw_name}: that user cannot read {privileges.__file__}; install ")
+
+
+def test_under_an_agent_whose_threads_would_keep_privileges_it_is_refused() -> None:
+    agent = str(Path(COMMAND).with_name("opentelemetry-instrument"))
+    code, said = _said_by(env={"OTEL_TRACES_EXPORTER": "none"}, run=[agent])
+    assert code == 2
+    assert said[-1] == "--user: other threads run in this process already; run the command itself, without an agent"
+
+
+def test_check_asks_the_receiver_as_the_user() -> None:
+    uids: list[int] = []
+
+    def look(handler: HttpHandler) -> None:
+        uids.append(_uid_of_socket(handler.client_address[1]))
+        handler.give_answer()
+
+    with HttpReceiver() as receiver:
+        receiver.act = look
+        command = [*in_reach_of_all(), COMMAND, "--check", "--user", _ACCOUNT.pw_name]
+        variables = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert uids == [NOBODY, NOBODY]
