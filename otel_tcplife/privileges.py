@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
+import numpy as np
 
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.log import logger
@@ -25,7 +25,7 @@ CAP_BPF = 39
 _NO_GROUP = 65534
 """The group of a user who is only a number: what nobody has (DEFAULT_OVERFLOWGID of include/linux/highuid.h)."""
 
-_PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 8, 24, 38
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 8, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _NO_OTHER_USER = "run as root, or leave --user out"
@@ -105,7 +105,8 @@ def become(user: User | None, *, uses_maps: bool) -> None:
     os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
     for status in Path("/proc/self/task").glob("*/status"):
         if not _has_dropped(status.read_text(errors="replace"), user, kept):
-            raise CannotTrace(f"a thread has not become the user {user.name}", "please report this")
+            problem = f"a thread has not become the user {user.name}"
+            raise CannotTrace(problem, "leave --user out, or what has begun threads (such as a resource detector)")
     what = "with CAP_BPF alone, which this kernel wants of whoever reads maps" if kept else "without capabilities"
     logger.info("the user is %s from now on, %s", user.name, what)
 
@@ -119,6 +120,7 @@ def _drop(user: User, *, uses_maps: bool) -> int:
         _prctl(_PR_SET_KEEPCAPS, 1)
         os.setresuid(user.uid, user.uid, user.uid)
         _prctl(_PR_SET_KEEPCAPS, 0)
+    _prctl(_PR_SET_DUMPABLE, 0)  # others of that user may neither read our secrets nor take our descriptors
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     kept = _keep_what_maps_need() if uses_maps else 0
@@ -134,8 +136,8 @@ def _number(text: str) -> User:
 
 
 def _check_that_modules_are_readable(user: User) -> None:
-    """Some are imported only when a way out is opened, and authorities are read with each connection."""
-    for module in (os.__file__, __file__, requests.__file__):
+    """Python's, those of packages and ours: some are imported only when a way out is opened."""
+    for module in (os.__file__, np.__file__, __file__):
         if not os.access(module, os.R_OK, effective_ids=True):
             problem = f"--user {user.name}: that user cannot read {module}"
             raise BadUsage(problem, "install Python and otel-tcplife where all users can read them")

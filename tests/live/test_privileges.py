@@ -180,8 +180,19 @@ def test_files_are_the_users_and_are_rotated(tmp_path: Path) -> None:
         assert owners == {(NOBODY, _ACCOUNT.pw_gid)}
 
 
+def test_a_recording_that_only_root_may_read_is_replayed_as_the_user(tmp_path: Path) -> None:
+    recording = tmp_path / "recording.csv"
+    recording.write_text("PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n7,x,4,10.0.0.1,4000,10.0.0.2,80,3,5,2\n")
+    recording.chmod(0o600)
+    with directory_of(NOBODY) as directory:
+        code, said = _said_by("--replay", str(recording), "--no-table", "--otlp-file", str(directory))
+        assert [log.ports for log in read_otlp_json_lines(directory / "logs.jsonl").logs] == [(4000, 80)]
+        assert {path.stat().st_uid for path in directory.iterdir()} == {NOBODY}
+    assert (code, said[0]) == (0, _BECOMES)
+
+
 def _said_by(*arguments: str, env: Mapping[str, str] = {}, run: Sequence[str] = ()) -> tuple[int, list[str]]:
-    """Of a command that cannot do as it is told: its exit code, and its lines on standard error."""
+    """Of a command that ends by itself and prints nothing: its exit code, and its lines on standard error."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     command = [*in_reach_of_all(), *run, COMMAND, "--user", _ACCOUNT.pw_name, *arguments]
     done = subprocess.run(command, env={**inherited, **env}, capture_output=True, text=True, check=False)

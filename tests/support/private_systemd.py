@@ -93,13 +93,10 @@ class PrivateSystemd:
         self._manager.kill()
         self._manager.wait()
         print(*self.said, sep="\n")
-        left = sorted((path for path in self._directory.rglob("*") if path.is_dir()), reverse=True)
-        for path in left:
-            while (path / "cgroup.procs").read_text():
-                time.sleep(0.01)
-            path.rmdir()
-        while (self._directory / "cgroup.procs").read_text():
+        while "populated 1" in (self._directory / "cgroup.events").read_text():
             time.sleep(0.01)
+        for path in sorted((path for path in self._directory.rglob("*") if path.is_dir()), reverse=True):
+            path.rmdir()
         self._place.__exit__(kind, error, trace)
 
     @property
