@@ -63,8 +63,7 @@ def find_user(text: str) -> User:
         raise BadUsage(f"--user {text}: root's own files stay open to it", "name another user, or leave --user out")
     with acting_as(user):
         _check_that_modules_are_readable(user)
-    if len(os.listdir("/proc/self/task")) > 1:  # those of an agent, or of what it has loaded
-        raise BadUsage("--user: other threads run in this process already", "run the command itself, without an agent")
+    _check_that_there_is_one_thread()
     return user
 
 
@@ -141,6 +140,16 @@ def _check_that_modules_are_readable(user: User) -> None:
         if not os.access(module, os.R_OK, effective_ids=True):
             problem = f"--user {user.name}: that user cannot read {module}"
             raise BadUsage(problem, "install Python and otel-tcplife where all users can read them")
+
+
+def _check_that_there_is_one_thread() -> None:
+    """Others would be those of an agent, or of what it has loaded."""
+    try:
+        threads = os.listdir("/proc/self/task")
+    except OSError as error:
+        raise BadUsage("--user: /proc is not mounted", "mount it (mount -t proc proc /proc)") from error
+    if len(threads) > 1:
+        raise BadUsage("--user: other threads run in this process already", "run the command itself, without an agent")
 
 
 def _keep_what_maps_need() -> int:

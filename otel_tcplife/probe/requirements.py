@@ -131,6 +131,6 @@ def check_all() -> list[Check]:
     """Every check but the loading of the program itself, in the order in which a user would mend them."""
     proc = check_proc()
     of_process = [check_bcc, check_privileges]
-    if kernel_version() < COUNTED_MEMORY_BEFORE:
+    if OLDEST_KERNEL <= kernel_version() < COUNTED_MEMORY_BEFORE:
         of_process.append(check_locked_memory)
     return [check_kernel(), proc, check_btf(), *(check() for check in of_process if proc.ok)]

@@ -64,8 +64,8 @@ def test_locked_memory(
     assert "LimitMEMLOCK=infinity" in check.remedy or ok
 
 
-@pytest.mark.parametrize(("release", "counts"), [("5.10.0-32-amd64", True), ("5.11.0", False)])
-def test_locked_memory_is_checked_where_maps_count_there(
+@pytest.mark.parametrize(("release", "counts"), [("5.10.0-32-amd64", True), ("5.11.0", False), ("4.19.0", False)])
+def test_locked_memory_is_checked_where_it_keeps_from_tracing(
     release: str, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", release, "1", "x86_64")))
