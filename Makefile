@@ -8,6 +8,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # What the agent needs, what the tests besides
 PACKAGES := python3-bpfcc python3-venv
 TEST_PACKAGES = libbpf-tools iproute2 nftables openssl $(LIBPYTHON)
+# The service manager that runs the unit file, in namespaces of its own
+TEST_PACKAGES += systemd
 # Real servers and clients to trace, each started by its test alone
 TEST_PACKAGES += curl nginx openssh-client openssh-server postgresql redis-server redis-tools
 # What Rotel, the collector to test against where there is no Go, is linked with; other Pythons bring their own

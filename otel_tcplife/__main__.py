@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from otel_tcplife.interrupt import leave_when_interrupted
@@ -10,6 +11,7 @@ from otel_tcplife.interrupt import leave_when_interrupted
 def main() -> int:
     """Run the command; return its exit code."""
     leave_when_interrupted()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's threads have nothing to do here, and would keep privileges
     from otel_tcplife.standard_error import log_to_standard_error
 
     log_to_standard_error()  # libraries log from when they are imported on

@@ -11,27 +11,32 @@ from otel_tcplife.export.otlp.reply import Reply, Retryable, Success
 from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.options import Options
 from otel_tcplife.pipeline.destinations import Destinations
+from otel_tcplife.privileges import User, become
 from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.probe.requirements import Check, check_all
 
 _PATIENCE = 5.0
 
 
-def check(options: Options, destinations: Destinations, show: Callable[[str], None]) -> bool:
-    """Show the state of everything that tracing and exporting need; return whether all of it is there."""
+def check(options: Options, destinations: Destinations, user: User | None, show: Callable[[str], None]) -> bool:
+    """Show the state of everything that tracing and exporting need; return whether all of it is there.
+
+    The receivers are asked as `user`, where there is one.
+    """
     is_complete = True
-    for each in _checks(options, destinations):
+    for each in _checks(options, destinations, user):
         is_complete = is_complete and each.ok
         remedy = f"; {each.remedy}" if each.remedy and not each.ok else ""
         show(f"{'ok     ' if each.ok else 'missing'}  {each.name}: {each.found}{remedy}")
     return is_complete
 
 
-def _checks(options: Options, destinations: Destinations) -> Iterator[Check]:
+def _checks(options: Options, destinations: Destinations, user: User | None) -> Iterator[Check]:
     needed = check_all()
     yield from needed
     if all(each.ok for each in needed):
         yield _program(options)
+    become(user, uses_maps=False)
     signals: tuple[Signal, ...] = ("logs", "metrics")
     for signal in signals:
         if config := destinations.receivers.get(signal):

@@ -24,6 +24,7 @@ from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import printable
+from otel_tcplife.privileges import acting_as, become, find_user
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.table import TableOptions
 from otel_tcplife.table_sink import TableSink
@@ -78,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="take sessions from what tcplife printed, its table or CSV (- is standard input), instead of the kernel",
     )
+    parser.add_argument(
+        "--user",
+        type=_path,
+        metavar="NAME",
+        help="become this user (a name or a uid) when tracing has begun, and give all privileges up",
+    )
     parser.add_argument("--no-table", action="store_true", help="print no sessions, only export them")
     parser.add_argument(
         "--check",
@@ -103,23 +110,31 @@ def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
     options = _options(arguments)
-    destinations = read_destinations(arguments.otlp_file)
-    limits = replace(COMMAND, max_queue_size=MAX_QUEUE_SIZE.read(os.environ))
-    if SPOOL.read(os.environ):  # kill -9 loses what is in memory
-        limits = replace(limits, schedule_delay=limits.schedule_delay / 2)
+    user = find_user(arguments.user) if arguments.user else None
+    with acting_as(user):
+        destinations = read_destinations(arguments.otlp_file)
+    limits = _limits()
     if arguments.check:
         from otel_tcplife.check import check
 
-        return STOPPED if check(options, destinations, lambda line: show(printable(line))) else CANNOT_TRACE
+        return STOPPED if check(options, destinations, user, lambda line: show(printable(line))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
     source = _replayed(arguments.replay) if arguments.replay else _live(options)
     try:
+        become(user, uses_maps=not arguments.replay)
         _run(arguments, source, destinations, limits)
     finally:
         source.close()
     return STOPPED
+
+
+def _limits() -> Limits:
+    """Those of the environment. Raise BadUsage where they cannot be what was meant."""
+    limits = replace(COMMAND, max_queue_size=MAX_QUEUE_SIZE.read(os.environ))
+    # kill -9 loses what is in memory, which is less then
+    return replace(limits, schedule_delay=limits.schedule_delay / 2) if SPOOL.read(os.environ) else limits
 
 
 def _run(arguments: argparse.Namespace, source: Source, destinations: Destinations, limits: Limits) -> None:

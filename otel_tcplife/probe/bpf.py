@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from collections.abc import Iterator
@@ -69,6 +70,15 @@ def keys(map_fd: int) -> Iterator[int]:
     while _element(_NEXT_KEY, map_fd, key, ctypes.addressof(following)):
         key = ctypes.c_uint64(following.value)
         yield key.value
+
+
+def is_refused() -> bool:
+    """Whether bpf(2) is refused to this process whatever it asks for: here, for an element of a map that is none."""
+    try:
+        lookup(-1, 0, 8)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return False
 
 
 def map_ids() -> Iterator[int]:

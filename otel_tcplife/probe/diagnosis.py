@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 RUN_AS_ROOT = "run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
+MORE_LOCKED_MEMORY = (
+    "raise the limit of locked memory, where maps count before 5.11 (ulimit -l, LimitMEMLOCK=infinity), "
+    "or add CAP_SYS_RESOURCE"
+)
 
 _LIMITS = {
     errno.ENFILE: "raise the host's limit of open files (sysctl fs.file-max)",
@@ -17,7 +21,7 @@ _LIMITS = {
 }
 _OUT_OF_MEMORY = ("MemoryError", "out of memory", "bad_alloc", "failed to map segment")
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS)
-_COUNTED_MEMORY_BEFORE = (5, 11)
+COUNTED_MEMORY_BEFORE = (5, 11)
 """The Linux that counts BPF maps against cgroups instead of RLIMIT_MEMLOCK."""
 
 
@@ -44,10 +48,13 @@ def refusal(root: Path = Path("/")) -> str:
         return "have its seccomp filter let bpf(2) through (Docker and Podman: --security-opt seccomp=unconfined)"
     if "[confidentiality]" in _text(root / "sys/kernel/security/lockdown"):
         return "boot with lockdown=integrity or without lockdown: confidentiality lets no program read kernel memory"
+    return MORE_LOCKED_MEMORY if kernel_version() < COUNTED_MEMORY_BEFORE else ""
+
+
+def kernel_version() -> tuple[int, ...]:
+    """The first two numbers of the kernel's release."""
     release = os.uname().release.split("-")[0].split(".")
-    if tuple(int(number) for number in release[:2] if number.isdigit()) < _COUNTED_MEMORY_BEFORE:
-        return "raise the limit of locked memory, where maps count before 5.11 (ulimit -l, LimitMEMLOCK=infinity)"
-    return ""
+    return tuple(int(number) for number in release[:2] if number.isdigit())
 
 
 def in_user_namespace(root: Path = Path("/")) -> bool:

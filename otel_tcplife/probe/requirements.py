@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
+from otel_tcplife.options import Sizes
 from otel_tcplife.probe.btf import KERNEL_BTF, BtfError, NotInKernel, read_kernel_btf
-from otel_tcplife.probe.diagnosis import RUN_AS_ROOT, remedy_of
+from otel_tcplife.probe.diagnosis import (
+    COUNTED_MEMORY_BEFORE,
+    MORE_LOCKED_MEMORY,
+    RUN_AS_ROOT,
+    kernel_version,
+    remedy_of,
+)
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 
 OLDEST_KERNEL = (5, 8)
@@ -21,7 +29,8 @@ MOUNT_SYS = "mount it (mount -t sysfs sysfs /sys), or give the container the hos
 MOUNT_PROC = "mount it (mount -t proc proc /proc)"
 
 _MACHINES = ("x86_64", "aarch64")
-_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+_CAP_SYS_ADMIN, _CAP_SYS_RESOURCE, _CAP_PERFMON, _CAP_BPF = 21, 24, 38, 39
+_LOADER = {_CAP_BPF: "CAP_BPF", _CAP_PERFMON: "CAP_PERFMON"}
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,32 @@ def btf_remedy(error: BtfError, path: Path = KERNEL_BTF) -> str:
     return BTF_KERNEL if path.parents[1].is_dir() else MOUNT_SYS
 
 
-def check_privileges() -> Check:
+def check_privileges(path: Path = Path("/proc/self/status")) -> Check:
     """The capabilities that loading a tracing program takes."""
-    status = Path("/proc/self/status").read_text(errors="replace")
-    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
-    held = {bit for bit in (_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF) if effective >> bit & 1}
-    ok = _CAP_SYS_ADMIN in held or {_CAP_PERFMON, _CAP_BPF} <= held
-    return Check("privileges", ok, f"uid {os.geteuid()}{'' if ok else ', may not load BPF programs'}", RUN_AS_ROOT)
+    held, bound = _capabilities("CapEff", path), _capabilities("CapBnd", path)
+    missing = [] if held >> _CAP_SYS_ADMIN & 1 else [bit for bit in _LOADER if not held >> bit & 1]
+    if not missing:
+        return Check("privileges", True, f"uid {os.geteuid()}")
+    names = " and ".join(_LOADER[bit] for bit in missing)
+    found = f"uid {os.geteuid()}, may not load BPF programs without {names}"
+    if all(bound >> bit & 1 for bit in missing):
+        return Check("privileges", False, found, f"{RUN_AS_ROOT} (AmbientCapabilities=CAP_BPF CAP_PERFMON of a unit)")
+    remedy = "have what started it leave it these (CapabilityBoundingSet= of a unit, --cap-add of a container)"
+    return Check("privileges", False, found, remedy)
+
+
+def check_locked_memory(path: Path = Path("/proc/self/status")) -> Check:
+    """Before 5.11, whether RLIMIT_MEMLOCK holds the ring at least, or bcc may take the limit away, as it tries to."""
+    limit, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if _capabilities("CapEff", path) >> _CAP_SYS_RESOURCE & 1 or most == resource.RLIM_INFINITY:
+        return Check("locked memory", True, "no limit that holds")
+    return Check("locked memory", limit > Sizes().ring_bytes, f"a limit of {limit} bytes", MORE_LOCKED_MEMORY)
+
+
+def _capabilities(name: str, path: Path) -> int:
+    """One of the sets of this process, as bits (proc_pid_status(5))."""
+    lines = path.read_text(errors="replace").splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith(f"{name}:"))
 
 
 def check_bcc() -> Check:
@@ -102,4 +130,7 @@ def unmet() -> Iterator[Check]:
 def check_all() -> list[Check]:
     """Every check but the loading of the program itself, in the order in which a user would mend them."""
     proc = check_proc()
-    return [check_kernel(), proc, check_btf(), *((check_bcc(), check_privileges()) if proc.ok else ())]
+    of_process = [check_bcc, check_privileges]
+    if OLDEST_KERNEL <= kernel_version() < COUNTED_MEMORY_BEFORE:
+        of_process.append(check_locked_memory)
+    return [check_kernel(), proc, check_btf(), *(check() for check in of_process if proc.ok)]

@@ -250,7 +250,7 @@ def test_what_is_refused_is_one_line_with_the_remedy(refusal: str, arguments: li
 def test_a_missing_privilege_is_one_line_with_the_remedy(arguments: list[str], tmp_path: Path) -> None:
     # root, but for all that makes it so
     drop = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin", "--inh-caps=-bpf,-perfmon,-sys_admin"]
-    _fails([*drop, COMMAND, *arguments], "may not load BPF programs", "run as root", tmp_path)
+    _fails([*drop, COMMAND, *arguments], "without CAP_BPF and CAP_PERFMON", "CapabilityBoundingSet=", tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"]])

@@ -49,7 +49,7 @@ _MISSING: dict[str, tuple[list[str], str, str]] = {
     "privileges": (
         ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin", "--inh-caps=-bpf,-perfmon,-sys_admin"],
         "may not load BPF programs",
-        "run as root, or with the capabilities CAP_BPF and CAP_PERFMON",
+        "have what started it leave it these (CapabilityBoundingSet= of a unit, --cap-add of a container)",
     ),
     "BTF": (
         ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"'],

@@ -36,6 +36,7 @@ def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 HELP = "; see otel-tcplife --help"
+USER = "; name one that is there, or give its number"
 PORT = "; give a number from 1 to 65535"
 
 
@@ -57,6 +58,13 @@ PORT = "; give a number from 1 to 65535"
         (["--replay"], f"argument --replay: expected one argument{HELP}"),
         (["--replay", ""], f"argument --replay: an empty name{HELP}"),
         (["--otlp-file", ""], f"argument --otlp-file: an empty name{HELP}"),
+        (["--user", ""], f"argument --user: an empty name{HELP}"),
+        (["--user", "no-such-user"], f"--user: there is no user 'no-such-user'{USER}"),
+        (["--user", "4294967295"], f"--user: there is no user '4294967295'{USER}"),
+        (["--user", "-1"], f"argument --user: expected one argument{HELP}"),
+        (["--user=-1"], f"--user: there is no user '-1'{USER}"),
+        (["--user", "root"], "--user root: root's own files stay open to it; name another user, or leave --user out"),
+        (["--user", "0"], "--user 0: root's own files stay open to it; name another user, or leave --user out"),
         (
             ["--replay", "missing.csv"],
             "cannot read missing.csv: No such file or directory; "
@@ -268,7 +276,7 @@ def test_help_mentions_every_option(option: str, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     words = shown.replace(",", " ").replace("[", " ").replace("]", " ").split()
     short = {"-T", "-t", "-w", "-s", "-p", "-L", "-D", "-4", "-6", "-h"}
-    long = {"--otlp-file", "--replay", "--no-table", "--check", "--version", "--help"}
+    long = {"--otlp-file", "--replay", "--user", "--no-table", "--check", "--version", "--help"}
     as_in_tcplife = {
         "--time",
         "--timestamp",

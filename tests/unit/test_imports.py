@@ -17,12 +17,10 @@ _FLOORS: dict[str, int] = {
     **dict.fromkeys(["session", "columns", "printable", "errors", "version", "environment_variables", "host"], 0),
     **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "own_metrics"], 1),
     **dict.fromkeys(["log", "options", "forks"], 1),
-        ["addresses", "session_columns", "body", "conventions", "log", "options", "forks", "own_metrics"], 1
-    ),
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),
-    **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line"], 4),
+    **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges"], 4),
     # who starts it
     **dict.fromkeys(["cli", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5),
     "probe.inspection": 5,

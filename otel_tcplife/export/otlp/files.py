@@ -31,7 +31,8 @@ class OtlpFiles:
             self.logs = LineFile(self.directory, "logs.jsonl", limits)
             self.metrics = LineFile(self.directory, "metrics.jsonl", limits)
         except OSError as error:
-            remedy = error.remedy if isinstance(error, Unsafe) else "give --otlp-file a directory of yours"
+            give = "give --otlp-file"
+            remedy = error.remedy(give) if isinstance(error, Unsafe) else f"{give} a directory of yours"
             raise BadUsage(f"cannot write to the directory {directory}: {_reason(error)}", remedy) from error
 
     def reopen(self) -> None:

@@ -17,16 +17,20 @@ _MOST_LINKS = 40
 """Symbolic links on the way to a directory, as many as the kernel follows (path_resolution(7))."""
 
 _ROOT = 0
-_ANOTHER_DIRECTORY = "name a directory of yours"
-_MOVE_IT = "move it away, or name another directory"
+_ANOTHER_DIRECTORY = "{} a directory of yours"
+_MOVE_IT = "move it away, or {} another directory"
 
 
 class Unsafe(OSError):
-    """What another user could have laid out; the remedy says how to go on."""
+    """What another user could have laid out."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(errno.EPERM, problem)
-        self.remedy = remedy
+        self._remedy = remedy
+
+    def remedy(self, name: str) -> str:
+        """How to go on; `name` is how the user names a directory, such as "give --otlp-file"."""
+        return self._remedy.format(name)
 
 
 def open_directory(path: Path) -> int:
@@ -35,7 +39,8 @@ def open_directory(path: Path) -> int:
     Symbolic links on the way are followed if they are ours or root's. Raise Unsafe where another one is met, where the
     directory belongs to another user, or is root's and anybody can write to it, and OSError as open(2) and mkdir(2) do.
     """
-    directory = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    # Not from the working directory, where the path does not begin there: that may be closed to us
+    directory = os.open(path.anchor or ".", os.O_PATH | os.O_DIRECTORY)
     try:
         ahead, links = [*reversed(path.parts)], 0
         while ahead:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_SPOOL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp import own_files, spool_file
 from otel_tcplife.export.otlp.request import Request
@@ -23,7 +24,8 @@ _FILE = "spool.db"
 _SHRINK_FROM = 1 << 18
 """Bytes of a file that is given back to the disk when nothing waits in it any more."""
 _COMPRESSION_LEVEL = 1
-_NAME_ANOTHER = "have OTEL_PYTHON_TCPLIFE_SPOOL name a directory that this user can write to, and no other agent uses"
+_NAME = f"have {OTEL_PYTHON_TCPLIFE_SPOOL} name"
+_NAME_ANOTHER = f"{_NAME} a directory that this user can write to, and no other agent uses"
 
 Result = TypeVar("Result")
 
@@ -74,7 +76,7 @@ class Spool:
             self._within(self._learn)
             self._within(_check)
         except (OSError, sqlite3.Error, CannotSpool) as error:
-            remedy = error.remedy if isinstance(error, own_files.Unsafe) else _NAME_ANOTHER
+            remedy = error.remedy(_NAME) if isinstance(error, own_files.Unsafe) else _NAME_ANOTHER
             raise BadUsage(f"cannot use the spool {directory}: {_reason(error)}", remedy) from error
 
     @property

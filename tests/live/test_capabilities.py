@@ -1,0 +1,81 @@
+"""What a user who has CAP_BPF and CAP_PERFMON alone finds out, beside root."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.actor import run_actor
+from tests.support.for_all_users import NOBODY, directory_of, in_reach_of_all
+from tests.support.host_agent import HostAgent
+from tests.support.place import cgroup, move
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
+from tests.support.received import read_otlp_json_lines
+
+_TIMES = {"tcplife.session.duration", "tcplife.handshake.duration"}
+"""Each program reads the clock by itself."""
+
+_CONTAINER = "d" * 64
+
+
+def _of_user(directory: Path, *more: str) -> HostAgent:
+    """An agent of a user who has the two capabilities, and more."""
+    plus = ",".join(f"+{name}" for name in ("bpf", "perfmon", *more))
+    ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    capabilities = [f"--{kind}=-all,{plus}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    run = [*in_reach_of_all(), "setpriv", *ids, *capabilities]
+    return HostAgent(["--otlp-file", str(directory), "--no-table"], cwd=directory, run=run)
+
+
+def _facts(directory: Path, session: Session) -> list[dict[str, Any]]:
+    """What is said of both ends of a session, but for times."""
+    ports = session.client_port, session.server_port
+    logs = read_otlp_json_lines(directory / "logs.jsonl").logs
+    ends = [log for log in logs if log.ports in (ports, ports[::-1]) and not log.is_elsewhere]
+    said = [log.attributes for log in sorted(ends, key=lambda log: log.ports)]
+    return [{name: value for name, value in each.items() if name not in _TIMES} for each in said]
+
+
+def test_two_capabilities_tell_all_that_root_is_told(tmp_path: Path) -> None:
+    """Of processes of root, in a container, with a session that was open before; both trace the host at once."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(directory_of(NOBODY))
+        place = stack.enter_context(cgroup(f"docker-{_CONTAINER}.scope"))
+        client, server = stack.enter_context(run_actor(CLIENT)), stack.enter_context(run_actor(SERVER))
+        move(client.pid, place)
+        before, after = Session(FAMILIES[0], client, server), Session(FAMILIES[1], client, server)
+        before.open()
+        with HostAgent(["--otlp-file", str(tmp_path), "--no-table"]), _of_user(directory):
+            for session in (before, after):
+                if session is after:
+                    session.open()
+                session.exchange(1000, 70)
+                client.tell("close", "c")
+                assert server.tell("receive", "s", 1) == 0
+                server.tell("close", "s")
+        for session in (before, after):
+            facts = _facts(directory, session)
+            assert len(facts) == 2
+            assert facts == _facts(tmp_path, session)
+            assert next(each for each in facts if each["process.pid"] == client.pid)["container.id"] == _CONTAINER
+
+
+@pytest.mark.parametrize("more", [(), ("dac_read_search",)])
+def test_what_takes_more_is_a_container_behind_a_closed_cgroup(more: tuple[str, ...]) -> None:
+    """One that was made before tracing, or else the program would have its path."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(directory_of(NOBODY))
+        place = stack.enter_context(cgroup(f"docker-{_CONTAINER}.scope"))
+        place.parent.chmod(0o700)
+        client, server = stack.enter_context(run_actor(CLIENT)), stack.enter_context(run_actor(SERVER))
+        move(client.pid, place)
+        session = Session(FAMILIES[0], client, server)
+        with _of_user(directory, *more):
+            session.open()
+            client.tell("close", "c")
+            server.tell("close", "s")
+        [of_client] = [each for each in _facts(directory, session) if each["process.pid"] == client.pid]
+        assert of_client.get("container.id") == (_CONTAINER if more else None)

@@ -1,0 +1,48 @@
+"""What a test needs to run the command as another user than the one who has installed Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+NOBODY = 65534
+"""A user who has no files, and no rights to those of others."""
+
+# In mounts of its own, the closed directory has nothing in it but Python, and is open
+_OPEN = """
+set -e
+closed=$1 python=$2 aside=$(mktemp -d)
+shift 2
+mount --bind "$python" "$aside"
+mount -t tmpfs -o mode=755 tmpfs "$closed"
+mkdir -p "$python"
+mount --move "$aside" "$python"
+rmdir "$aside"
+exec "$@"
+"""
+
+
+def in_reach_of_all() -> list[str]:
+    """A command that runs another, as the process that it is itself, where every user can read this Python."""
+    python = Path(sys.base_prefix)
+    closed = next((each for each in reversed(python.parents) if not each.stat().st_mode & 1), None)
+    if closed is None:
+        return []
+    private = ["unshare", "--mount", "--propagation", "private"]
+    return [*private, "sh", "-c", _OPEN, "sh", str(closed), str(python)]
+
+
+@contextmanager
+def directory_of(uid: int) -> Generator[Path]:
+    """A directory of this user; those of pytest are closed to all but the one who runs it."""
+    directory = Path(tempfile.mkdtemp())
+    try:
+        os.chown(directory, uid, uid)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
