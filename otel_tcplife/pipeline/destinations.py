@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.export.resource import host_resource
 from otel_tcplife.pipeline.chosen_exporters import FILE, NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.sink import Sinks
+
+_FILE_KIND = "otlp_json_file"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _kind(config: OtlpConfig) -> str:
 
 
 def _files(chosen: ChosenExporters, directory: str, otlp: OtlpSinks) -> Destination:
-    from otel_tcplife.export.otlp.files import FileTransport, OtlpFiles
+    from otel_tcplife.export.otlp.files import MOST_BYTES, FileTransport, OtlpFiles
     from otel_tcplife.export.otlp.line_file import file_limits
 
     limits = file_limits()
@@ -102,10 +103,11 @@ def _files(chosen: ChosenExporters, directory: str, otlp: OtlpSinks) -> Destinat
         files = OtlpFiles(directory, limits)
         sinks.reopen.append(files.reopen)
         if chosen.agent or chosen.logs != (NONE,):
-            logs = Target(FILE, "otlp_json_file", FileTransport(files.logs, "logs"), directory, math.inf)
+            logs = Target(FILE, _FILE_KIND, FileTransport(files.logs, "logs"), directory, most_bytes=MOST_BYTES)
             otlp.add_logs(logs, f"write logs to {directory}", opening, sinks)
         if chosen.agent or chosen.metrics != (NONE,):
-            metrics = Target(FILE, "otlp_json_file", FileTransport(files.metrics, "metrics"), directory, math.inf)
+            transport = FileTransport(files.metrics, "metrics")
+            metrics = Target(FILE, _FILE_KIND, transport, directory, most_bytes=MOST_BYTES)
             otlp.add_metrics(metrics, opening, sinks)
 
     return Destination(f"OTLP JSON Lines to {directory}{otlp.also}", open_files)

@@ -89,5 +89,10 @@ def test_what_still_waits_at_the_stop_is_unsent(disk: Path) -> None:
     with _replaying(disk, {"OTEL_METRICS_EXPORTER": "none"}) as running:
         running.send_signal(signal.SIGTERM)
         said = _said(running)
-    assert said == [f"{_SESSIONS} sessions ended: {_SESSIONS} submitted", "file: 1024 exported, 476 unsent"]
+    exported = len(_written(disk))
+    assert 0 < exported < _SESSIONS
+    assert said == [
+        f"{_SESSIONS} sessions ended: {_SESSIONS} submitted",
+        f"file: {exported} exported, {_SESSIONS - exported} unsent",
+    ]
     assert _ports(_written(disk)) == list(range(1, 1025))

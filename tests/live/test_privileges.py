@@ -57,7 +57,7 @@ def test_nothing_leaves_before_all_threads_have_dropped_everything() -> None:
     threads: list[ThreadStatus] = []
 
     def look(handler: HttpHandler) -> None:
-        uids.append(_uid_of_socket(handler.client_address[1]))
+        uids.append(_uid_of_socket(handler))
         threads.extend(threads_of(agent.pid))
         handler.give_answer()
 
@@ -82,10 +82,11 @@ def test_nothing_leaves_before_all_threads_have_dropped_everything() -> None:
     assert becomes < traces
 
 
-def _uid_of_socket(port: int) -> int:
-    """Whose the socket with this local port is, on loopback."""
+def _uid_of_socket(handler: HttpHandler) -> int:
+    """Whose the socket is that asks, on loopback; others can have had the same port, for other peers."""
+    ends = [f"0100007F:{port:04X}" for port in (handler.client_address[1], handler.receiver.server_port)]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return next(int(row[7]) for row in rows if row[1] == f"0100007F:{port:04X}")
+    return next(int(row[7]) for row in rows if row[1:3] == ends)
 
 
 @pytest.mark.parametrize("kernel", _KERNELS)
@@ -96,11 +97,14 @@ def test_open_sessions_are_found_and_reported_again_and_again(kernel: str) -> No
         before = Session(FAMILIES[0], client, server)
         before.open()
         interim = {"OTEL_PYTHON_TCPLIFE_INTERIM": "0.4"}
-        with _agent("--otlp-file", str(directory), env=interim, run=run) as agent:
+        another_port = server.tell("listen", "listener2", "::1")
+        # Others on this host may have many sessions open
+        only = ("-D", f"{before.server_port},{another_port}")
+        with _agent("--otlp-file", str(directory), *only, env=interim, run=run) as agent:
             assert {*threads_of(agent.pid)} == {expected}
             with run_actor(CLIENT) as another:
                 after = Session(FAMILIES[1], another, server)
-                after.server_port = server.tell("listen", "listener2", "::1")
+                after.server_port = another_port
                 after.client_port, error = another.connect("c", "::1", after.server_port)
                 assert not error
                 for session in (before, after):
@@ -250,7 +254,7 @@ def test_check_asks_the_receiver_as_the_user() -> None:
     uids: list[int] = []
 
     def look(handler: HttpHandler) -> None:
-        uids.append(_uid_of_socket(handler.client_address[1]))
+        uids.append(_uid_of_socket(handler))
         handler.give_answer()
 
     with HttpReceiver() as receiver:

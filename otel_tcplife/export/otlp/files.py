@@ -16,6 +16,9 @@ from otel_tcplife.export.otlp.own_files import Unsafe
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success, TooLarge
 from otel_tcplife.export.otlp.request import message_of
 
+MOST_BYTES = 400_000
+"""Of a request before it is made JSON, which is up to two and a half times as long: readers take a line of 1 MiB."""
+
 
 class OtlpFiles:
     """Both files of one directory, each written by one thread; every line is complete and flushed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,8 +58,10 @@ class Target:
     transport: Transport
     shown: str
     """For the eyes of the user."""
-    timeout: float
+    timeout: float = math.inf
     """Seconds, for one sending."""
+    most_bytes: float = math.inf
+    """Bytes of a request that it takes, before compression."""
 
 
 class OtlpSinks:
@@ -108,7 +111,7 @@ class OtlpSinks:
         sinks.inline.append(reader)
 
     def _sender(self, target: Target, signal: Signal, opening: Opening) -> Sender:
-        limits = SendLimits(target.timeout, self._most_bytes)
+        limits = SendLimits(target.timeout, int(min(self._most_bytes, target.most_bytes)))
         stats = opening.itself.exporter(f"{target.kind}_{signal.removesuffix('s')}_exporter", signal)
         return Sender(target.transport, signal, opening.deadline, limits, target.shown, stats)
 
