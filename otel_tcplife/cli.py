@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Sequence
 from types import FrameType
@@ -10,7 +11,7 @@ from types import FrameType
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.log import logger
-from otel_tcplife.options import OPTIONS, Filters, Option, Options, Scope, read_options
+from otel_tcplife.options import OPTIONS, PIN, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.destinations import Destinations, Opening, read_destinations
@@ -161,8 +162,11 @@ def _replayed(recording: str) -> Source:
 
 
 def _live(options: Options) -> Source:
-    from otel_tcplife.probe.live import open_live_source
+    from otel_tcplife.probe.live import open_live_source, open_pinned_source
 
+    directory = PIN.read(os.environ)
+    if directory:
+        return open_pinned_source(directory, options.filters, options.sizes, options.interim)
     return open_live_source(options.filters, options.sizes, options.interim)
 
 

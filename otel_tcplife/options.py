@@ -202,9 +202,19 @@ FILE_KEEP = Option(
     "of the command: how many such older files of each kind are kept, of which number 1 is the newest",
     is_keyword=False,
 )
+PIN = Option(
+    "pin",
+    str,
+    _in_any_scope(None),
+    "of the command: a directory in a bpffs, such as `/sys/fs/bpf/otel-tcplife`, in which the BPF program stays, so that "
+    "sessions that end while the command does not run are exported when it runs again",
+    default_text="nothing stays in the kernel",
+    is_keyword=False,
+)
 
 OPTIONS: tuple[Option[object], ...] = (
     SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, FILE_BYTES, FILE_KEEP,
+    PIN,
 )  # fmt: skip
 
 

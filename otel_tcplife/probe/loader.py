@@ -19,6 +19,8 @@ from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.pin_directory import PinDirectory
+from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.program import SCAN, SCAN_TARGET, program_text
 from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
 
@@ -26,6 +28,18 @@ _MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
 _HOST_MAPS = (*_MAPS, HOST_MAP)
 _MOST_DESCRIPTORS = 64
 _LONGEST_MESSAGE = 4096
+
+
+@dataclass
+class Stay:
+    """What a program has besides that stays in the kernel when its tracer ends."""
+
+    directory: PinDirectory
+    """Where it is pinned; no other tracer has it meanwhile."""
+    taken: int
+    """The map of what was read, see balance.py."""
+    left: Left
+    """What programs before this one have left."""
 
 
 @dataclass
@@ -43,6 +57,7 @@ class AttachedProgram:
     links: list[int]
     ring_bytes: int
     cpus: int
+    stay: Stay | None = None
 
     def is_first_of_host(self) -> bool:
         """Whether nobody began to trace the whole host before it, should it do so itself."""
@@ -62,6 +77,9 @@ class AttachedProgram:
         for descriptor in (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.scan, self.host):
             if descriptor is not None:
                 os.close(descriptor)
+        if self.stay:
+            os.close(self.stay.taken)
+            self.stay.directory.close()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,22 @@ class Ring:
                 break
             time.sleep(0.001)
         return concatenated(batches)
+
+    def records(self) -> Iterator[bytes]:
+        """The same, of a ring whose rows are of another version, one by one."""
+        while self._read_to[0] != self._written_to[0]:
+            at = int(self._read_to[0]) % self._size
+            header = int(self._data[at : at + 4].view(np.uint32)[0])
+            length = header & ~(_BUSY | _DISCARDED)
+            record = bytes(self._data[at + _HEADER_SIZE : at + _HEADER_SIZE + length])
+            self._read_to[0] += _HEADER_SIZE + -(-length // 8) * 8
+            if not header & (_BUSY | _DISCARDED):
+                yield record
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of records that were not read yet."""
+        return int(self._written_to[0] - self._read_to[0])
 
     def _read(self, *, past_busy: bool) -> tuple[SessionBatch, float]:
         start, end = int(self._read_to[0]), int(self._written_to[0])

@@ -1,0 +1,129 @@
+"""A program that stays in the kernel: what ends while no agent runs is exported by the next one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.actor import run_actor
+from tests.support.pins import Pinned, balance_of, bpffs
+from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
+from tests.support.received import ReceivedLog
+from tests.support.stopwatch import Stopwatch
+from tests.support.traffic import Traffic
+
+_WITHOUT_COMPILER = {"OTEL_TCPLIFE_BCC_HELPER": "1"}
+"""With this, an agent starts no helper, and so cannot load a program."""
+
+
+@pytest.fixture
+def pinned(tmp_path: Path) -> Iterator[Pinned]:
+    with bpffs(tmp_path / "bpf") as directory:
+        yield Pinned(directory / "tcplife", tmp_path / "output")
+
+
+@pytest.fixture
+def traffic() -> Iterator[Traffic]:
+    traffic = Traffic()
+    yield traffic
+    traffic.close()
+
+
+def _end(pinned: Pinned, local: int, peer: int) -> ReceivedLog:
+    """The one record of the end with these ports."""
+    [log] = [log for log in pinned.logs() if log.ports == (local, peer) and not log.is_elsewhere]
+    return log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_session_that_goes_on_across_a_restart_keeps_all_that_is_known_of_it(
+    number: signal.Signals, pinned: Pinned
+) -> None:
+    with run_actor(CLIENT) as client, run_actor(SERVER) as server:
+        session = Session(FAMILIES[0], client, server)
+        with pinned.agent() as agent:
+            session.open()
+            session.exchange(100_000, 1)
+            agent.stop(number)
+        session.exchange(23, 70_000)
+        with Stopwatch() as closing:
+            client.tell("close", "c")
+            assert server.tell("receive", "s", 1) == 0
+        if number == signal.SIGTERM:  # the server's end goes on until the next agent runs
+            with pinned.agent():
+                server.tell("close", "s")
+        else:
+            server.tell("close", "s")
+            with pinned.agent(_WITHOUT_COMPILER):
+                pass
+    ports = session.client_port, session.server_port
+    sent = session.sent_by_client, session.sent_by_server
+    for role, actor in (("client", client), ("server", server)):
+        log = _end(pinned, *(ports if role == "client" else ports[::-1]))
+        wanted = {
+            "tcplife.start_observed": None,
+            "tcplife.owner.source": "connect" if role == "client" else "close",
+            "process.pid": actor.pid,
+            "tcplife.comm": actor.comm,
+            "process.executable.name": actor.executable,
+            "tcplife.role": role,
+            "tcplife.bytes.sent": sent[role == "server"],
+            "tcplife.bytes.received": sent[role == "client"],
+            "tcplife.close.reason": "local_close" if role == "client" else "peer_close",
+        }
+        assert {key: log.attributes.get(key) for key in wanted} == wanted
+        assert float(log.attributes["tcplife.session.duration"]) * 1e9 > closing.began - session.connecting.ended
+        if role == "client":
+            assert closing.began_unix - 10**7 <= log.time_unix_nano <= time.time_ns()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_each_session_is_of_one_run_whose_balance_adds_up(
+    number: signal.Signals, pinned: Pinned, traffic: Traffic
+) -> None:
+    with pinned.agent() as first:
+        traffic.sessions(20)
+        if number == signal.SIGKILL:  # what it has read and not exported goes with it
+            while len(traffic.of(pinned.logs())) < 40:
+                time.sleep(0.05)
+        first.stop(number)
+    assert len(traffic.of(pinned.logs())) == 40
+    traffic.sessions(30)
+    with pinned.agent(_WITHOUT_COMPILER) as second:
+        traffic.sessions(10)
+        second.stop()
+    assert len(traffic.of(pinned.logs())) == 40 + 80
+    for agent in [second] if number == signal.SIGKILL else [first, second]:
+        seen, kernel, file = balance_of(agent)
+        assert seen == sum(kernel.values())
+        assert kernel["submitted"] == file["exported"]
+    if number == signal.SIGTERM:
+        assert sum(balance_of(agent)[2]["exported"] for agent in (first, second)) == len(pinned.logs())
+    assert "otel-tcplife: going on with the BPF program that stayed in " + str(pinned.pins) in second.said
+
+
+def test_what_does_not_fit_into_the_ring_meanwhile_is_counted_by_the_next_run(pinned: Pinned, traffic: Traffic) -> None:
+    small = {"OTEL_PYTHON_TCPLIFE_RING_BYTES": "65536"}
+    with pinned.agent(small):
+        pass
+    made = traffic.sessions(400)
+    with pinned.agent(small) as second:
+        second.stop()
+    seen, kernel, file = balance_of(second)
+    assert kernel["ring_full"] > 0
+    assert sum(kernel.values()) == seen >= made
+    assert kernel["submitted"] == file["exported"]
+
+
+def test_a_second_agent_is_refused(pinned: Pinned) -> None:
+    with pinned.agent(), pytest.raises(RuntimeError) as refused, pinned.agent():
+        pass
+    assert str(refused.value) == (
+        f"otel-tcplife: cannot trace: OTEL_PYTHON_TCPLIFE_PIN: another otel-tcplife runs with {pinned.pins}; "
+        "stop it, or give another directory"
+    )

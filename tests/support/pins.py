@@ -1,0 +1,55 @@
+"""A bpffs of a test's own, and agents that leave their program in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.host_agent import HostAgent
+from tests.support.received import ReceivedLog, read_otlp_json_lines
+
+PIN = "OTEL_PYTHON_TCPLIFE_PIN"
+
+
+@contextmanager
+def bpffs(directory: Path) -> Generator[Path]:
+    """Mount one on the directory, which is made; all that is pinned there goes with it."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+class Pinned:
+    """Agents, one after the other, with a directory of pins, whose telemetry goes to one directory."""
+
+    def __init__(self, pins: Path, output: Path) -> None:
+        self.pins = pins
+        self.output = output
+
+    def agent(self, env: Mapping[str, str] = {}, *, run: Sequence[str] = ()) -> HostAgent:
+        """One that is not started yet."""
+        arguments = ["--otlp-file", str(self.output), "--no-table"]
+        return HostAgent(arguments, {PIN: str(self.pins), **env}, run=run)
+
+    def logs(self) -> list[ReceivedLog]:
+        """All records so far."""
+        path = self.output / "logs.jsonl"
+        return read_otlp_json_lines(path).logs if path.exists() else []
+
+
+def balance_of(agent: HostAgent) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Of an agent that has ended: how many sessions ended, what became of them, and of the records in its file."""
+    [seen] = [int(found[1]) for line in agent.said if (found := re.search(r": (\d+) sessions ended", line))]
+    return seen, _counts(agent, r"\d+ sessions ended"), _counts(agent, "file")
+
+
+def _counts(agent: HostAgent, what: str) -> dict[str, int]:
+    lines = [found[1] for line in agent.said if (found := re.fullmatch(rf"otel-tcplife: {what}: (.*)", line))]
+    counts = {outcome: int(count) for line in lines for count, outcome in re.findall(r"(\d+) ([a-z_]+)", line)}
+    return {outcome: count for outcome, count in counts.items() if outcome not in ("interim", "state")}
