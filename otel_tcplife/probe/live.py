@@ -30,6 +30,13 @@ POLL_INTERVAL = 0.05
 
 _SWEEP_INTERVAL = 10.0
 
+_MOST_AT_ONCE, _MOST_AT_STOP = 16384, 2048
+"""Sessions that are read at once of a program that stays, and of these after the end was asked for: what was read and
+cannot be delivered is lost, and what is in the ring is not."""
+
+_WAITS_UP_TO = 0.5
+"""How full the ring of such a program may be while the queues have no room."""
+
 _LAST_RECORDS_WITHIN = 0.5
 """Seconds that a record that is still being written is waited for when tracing has ended."""
 
@@ -54,7 +61,6 @@ def open_live_source(
 class LiveSource:
     """A running trace of TCP sessions. One thread reads it."""
 
-    can_wait = False
     ended = False
     """Never, by itself."""
 
@@ -92,6 +98,11 @@ class LiveSource:
             attached.close()
             raise
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether all can stay in the ring for now, as the next tracer will find it there."""
+        return self._attached.stay is not None and self._ring.fill < _WAITS_UP_TO
+
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
@@ -99,7 +110,7 @@ class LiveSource:
             self._next_scan = time.monotonic() + self._scan_interval
             with suppress(PermissionError):
                 bpf.run_iterator(self._attached.scan)
-        batch, fill = self._ring.read()
+        batch, fill = self._ring.read(_MOST_AT_ONCE if self._attached.stay else None)
         self._balance.take(batch)
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
@@ -111,10 +122,11 @@ class LiveSource:
     def drain(self) -> SessionBatch:
         """End tracing and return all sessions not read yet, those still waiting for their owner included.
 
-        A program that stays goes on: what it has not put into the ring by now is for its next tracer.
+        A program that stays goes on: the next tracer has what it has not put into the ring by now, and, where there is
+        so much that it may not be delivered before the end, what is in the ring.
         """
         if self._attached.stay:
-            batch, _ = self._ring.read()
+            batch, _ = self._ring.read(_MOST_AT_STOP)
             self._balance.take(batch)
             batch = self._after_unread(batch)
             self._balance.end()

@@ -84,9 +84,7 @@ def program_text(
     return "\n".join([*_defines(_members(chosen, btf)), chosen])
 
 
-def chosen_text(
-    filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int
-) -> str:
+def chosen_text(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int) -> str:
     """The program without what it needs of the kernel's BTF: it is the same whenever it is for the same kernel."""
     macros = {**_enumerators(), **_sizes(sizes, cpus), **_selection(filters)}
     macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))

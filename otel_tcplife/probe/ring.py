@@ -42,9 +42,12 @@ class Ring:
         for each in self._maps:
             each.close()
 
-    def read(self) -> tuple[SessionBatch, float]:
-        """All sessions up to one that is still being written, oldest first, and how full the ring was (0 to 1)."""
-        return self._read(past_busy=False)
+    def read(self, most: int | None = None) -> tuple[SessionBatch, float]:
+        """All sessions up to one that is still being written, oldest first, and how full the ring was (0 to 1).
+
+        No more than `most`, if that is given.
+        """
+        return self._read(past_busy=False, most=most)
 
     def read_rest(self, patience: float) -> SessionBatch:
         """All sessions that were written, when nothing writes new ones any more.
@@ -74,12 +77,18 @@ class Ring:
                 yield record
 
     @property
-    def waiting(self) -> int:
-        """Bytes of records that were not read yet."""
-        return int(self._written_to[0] - self._read_to[0])
+    def fill(self) -> float:
+        """How full it is, from 0 to 1."""
+        return int(self._written_to[0] - self._read_to[0]) / self._size
 
-    def _read(self, *, past_busy: bool) -> tuple[SessionBatch, float]:
-        start, end = int(self._read_to[0]), int(self._written_to[0])
+    @property
+    def waiting(self) -> int:
+        """How many sessions were not read yet."""
+        return int(self._written_to[0] - self._read_to[0]) // _RECORD.itemsize
+
+    def _read(self, *, past_busy: bool, most: int | None = None) -> tuple[SessionBatch, float]:
+        start, written_to = int(self._read_to[0]), int(self._written_to[0])
+        end = written_to if most is None else min(written_to, start + most * _RECORD.itemsize)
         batches: list[SessionBatch] = []
         position = start
         while position < end:
@@ -91,7 +100,7 @@ class Ring:
             position += done
         # The copies are made before the kernel may write there again
         self._read_to[0] = position
-        return concatenated(batches), (end - start) / self._size
+        return concatenated(batches), (written_to - start) / self._size
 
 
 def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool = False) -> tuple[SessionBatch, int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 from tests.support.actor import run_actor
+from tests.support.host_agent import HostAgent
 from tests.support.pins import Pinned, balance_of, bpffs
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog
@@ -89,8 +93,7 @@ def test_each_session_is_of_one_run_whose_balance_adds_up(
     with pinned.agent() as first:
         traffic.sessions(20)
         if number == signal.SIGKILL:  # what it has read and not exported goes with it
-            while len(traffic.of(pinned.logs())) < 40:
-                time.sleep(0.05)
+            pinned.wait_for(traffic, 40)
         first.stop(number)
     assert len(traffic.of(pinned.logs())) == 40
     traffic.sessions(30)
@@ -127,3 +130,103 @@ def test_a_second_agent_is_refused(pinned: Pinned) -> None:
         f"otel-tcplife: cannot trace: OTEL_PYTHON_TCPLIFE_PIN: another otel-tcplife runs with {pinned.pins}; "
         "stop it, or give another directory"
     )
+
+
+class _Load:
+    """Sessions of this process, one after the other at a steady pace, until the end of its `with` block."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.made = 0
+        self._traffic = traffic
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._make)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def go_on(self, sessions: int = 100) -> None:
+        """Wait until so many more were made."""
+        until = self.made + 2 * sessions
+        while self.made < until:
+            time.sleep(0.001)
+
+    def _make(self) -> None:
+        while not self._stopped.is_set():
+            self.made += self._traffic.sessions(1)
+            time.sleep(0.005)
+
+
+_FEWER_FLOWS = {"OTEL_PYTHON_TCPLIFE_MAX_SESSIONS": "5000"}
+_SMALLER_RING = {"OTEL_PYTHON_TCPLIFE_RING_BYTES": str(32 << 20)}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"OTEL_PYTHON_TCPLIFE_INTERIM": "3600"}, _SMALLER_RING, _FEWER_FLOWS, {**_FEWER_FLOWS, **_SMALLER_RING}],
+    ids=["text", "ring", "flows", "ring and flows"],
+)
+def test_a_changed_program_replaces_the_one_before_and_each_session_is_reported_once(
+    changed: dict[str, str], pinned: Pinned, traffic: Traffic
+) -> None:
+    """Sessions come all the time, and one is open all the time."""
+    with pinned.agent() as first:
+        client, server = traffic.open()
+        first.stop()
+    with _Load(traffic) as load:
+        load.go_on()
+        with pinned.agent(changed) as second:
+            load.go_on()
+            second.stop()
+        load.go_on()
+    client.close()
+    server.close()
+    with pinned.agent({**changed, **_WITHOUT_COMPILER}) as third:
+        logs = pinned.wait_for(traffic, load.made + 2)
+        third.stop()
+    assert len(logs) == len(traffic.of(pinned.logs())) == load.made + 2
+    assert not [log for log in logs if "tcplife.start_observed" in log.attributes]
+    for agent in (first, second, third):
+        _assert_nothing_is_lost(agent)
+    assert len(list(pinned.pins.iterdir())) == 1
+
+
+def test_a_start_that_is_killed_anywhere_loses_nothing(pinned: Pinned, traffic: Traffic) -> None:
+    """Each replaces the program of the one before; what it has made of that is finished or removed by the next."""
+    with pinned.agent() as first:
+        first.stop()
+    client, server = traffic.open()
+    with _Load(traffic) as load:
+        point = 1
+        while _start_that_is_killed(pinned.pins, point) == -signal.SIGKILL:
+            assert _start_that_is_killed(pinned.pins, 10**6 + point) == 0
+            point += 12
+        load.go_on()
+    assert point > 100
+    client.close()
+    server.close()
+    with pinned.agent() as last:
+        logs = pinned.wait_for(traffic, load.made + 2)
+        last.stop()
+    assert len(logs) == len(traffic.of(pinned.logs())) == load.made + 2
+    assert not [log for log in logs if "tcplife.start_observed" in log.attributes]
+    _assert_nothing_is_lost(last)
+    assert len(list(pinned.pins.iterdir())) == 1
+
+
+def _start_that_is_killed(pins: Path, point: int) -> int:
+    """Its exit code."""
+    command = [sys.executable, "-m", "tests.live.killed_start_main", str(pins), str(point)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _assert_nothing_is_lost(agent: HostAgent) -> None:
+    """And its balance adds up."""
+    seen, kernel, file = balance_of(agent)
+    assert seen == sum(kernel.values())
+    assert kernel.get("submitted", 0) == file.get("exported", 0)
+    assert not {"not_followed", "map_full", "ring_full"} & kernel.keys()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.host_agent import HostAgent
 from tests.support.received import ReceivedLog, read_otlp_json_lines
+from tests.support.traffic import Traffic
 
 PIN = "OTEL_PYTHON_TCPLIFE_PIN"
 
@@ -40,7 +42,13 @@ class Pinned:
     def logs(self) -> list[ReceivedLog]:
         """All records so far."""
         path = self.output / "logs.jsonl"
-        return read_otlp_json_lines(path).logs if path.exists() else []
+        return read_otlp_json_lines(path, growing=True).logs if path.exists() else []
+
+    def wait_for(self, traffic: Traffic, ends: int) -> list[ReceivedLog]:
+        """Wait until the files have so many ends of its sessions, or more; return these."""
+        while len(found := traffic.of(self.logs())) < ends:
+            time.sleep(0.2)
+        return found
 
 
 def balance_of(agent: HostAgent) -> tuple[int, dict[str, int], dict[str, int]]:
