@@ -81,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="check the prerequisites (kernel, BTF, bcc, privileges, collector) and exit",
     )
+    parser.add_argument(
+        "--unpin",
+        action="store_true",
+        help="remove the BPF program that stays in the directory OTEL_PYTHON_TCPLIFE_PIN, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
     return parser
 
@@ -99,6 +104,11 @@ def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
+    if arguments.unpin:
+        from otel_tcplife.probe.unpin import unpin
+
+        show(printable(unpin(PIN.read(os.environ))))
+        return STOPPED
     options = _options(arguments)
     destinations = read_destinations(arguments.otlp_file)
     if arguments.check:

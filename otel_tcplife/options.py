@@ -206,8 +206,8 @@ PIN = Option(
     "pin",
     str,
     _in_any_scope(None),
-    "of the command: a directory in a bpffs, such as `/sys/fs/bpf/otel-tcplife`, in which the BPF program stays, so that "
-    "sessions that end while the command does not run are exported when it runs again",
+    "of the command: a directory in a bpffs, such as `/sys/fs/bpf/otel-tcplife`, in which the BPF program stays, so "
+    "that sessions that end while the command does not run are exported when it runs again",
     default_text="nothing stays in the kernel",
     is_keyword=False,
 )

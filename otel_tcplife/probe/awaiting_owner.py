@@ -21,4 +21,5 @@ def take_ownerless(map_fd: int, closed_before: int, row: np.dtype[np.void] = SES
             continue
         if np.frombuffer(value, row)["closed_at"][0] <= closed_before and bpf.delete(map_fd, key):
             taken.append(value)
-    return np.frombuffer(b"".join(taken), row).copy()
+    rows: SessionBatch = np.array(np.frombuffer(b"".join(taken), row))
+    return rows

@@ -10,10 +10,10 @@ attaches all raw tracepoints of the program, then sends through the Unix socket 
 descriptors of these, of the iterator's link, and of those of the tracepoints. Further keys of the request are for a
 program that stays in the kernel:
 
-    "hooks": {tracepoint: function}    are loaded and not attached; the descriptors of the programs take the place of the
-                                       links, and their tracepoints follow the names of the maps
-    "kept": {map: descriptor}          is used instead of a new map of that name if both have the same shape
-    "given": {map: descriptor}         is used in any case
+    "hooks": {tracepoint: function}   are loaded and not attached; the descriptors of the programs take the place of
+                                      the links, and their tracepoints follow the names of the maps
+    "kept": {map: descriptor}         is used instead of a new map of that name if both have the same shape
+    "given": {map: descriptor}        is used in any case
 
 Maps and functions that the text does not have are left out then. Without arguments it prints the version of bcc. Exit
 status: 0 done, 3 no bcc here, 1 anything else, with the reason on standard error.
@@ -108,10 +108,12 @@ def main() -> int:
 def _load(bcc: Any, request: Any, receiver_fd: int) -> None:
     bpf = bcc.BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
     stays = "hooks" in request
-    maps = {name: bpf[name.encode()].map_fd for name in request["maps"] if not stays or _has_map(bpf, name)}
+    maps: dict[str, int] = {
+        name: bpf[name.encode()].map_fd for name in request["maps"] if not stays or _has_map(bpf, name)
+    }
     instead = _instead(maps, request)
     links: list[int] = []
-    functions = request["hooks"] if stays else {}
+    functions: dict[str, str] = request["hooks"] if stays else {}
     hooks = [tracepoint for tracepoint in functions if _has_function(bpf, functions[tracepoint])]
     for tracepoint in hooks:
         code = _with_maps(bpf.dump_func(functions[tracepoint].encode()), instead)

@@ -184,8 +184,8 @@ def fill_hook(hook: int, program: int) -> None:
 def attach_hook(hook: int, tracepoint: str) -> int:
     """Have a raw tracepoint run whatever program is in the hook; return the link.
 
-    The program that is attached for good does nothing but bpf_tail_call(ctx, hook, 0), which has the other one run in its
-    place, with the same arguments.
+    The program that is attached for good does nothing but bpf_tail_call(ctx, hook, 0), which has the other one run in
+    its place, with the same arguments.
     """
     code = (
         struct.pack("<BBhiQ", 0x18, 0x12, 0, hook, 0)  # r2 = the map of this descriptor

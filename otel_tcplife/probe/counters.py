@@ -35,7 +35,7 @@ class Counter(IntEnum):
     UNTRACED = 10
     """Processes that a traced one forked, and that are not traced for want of room: none of their sessions is seen."""
     OWNERLESS = 14
-    """Sessions that waited too long for their owner, and that user space has taken: it alone counts these and the next."""
+    """Sessions that waited too long for their owner, and were taken. User space alone counts these and the next."""
     OWNERLESS_FILTERED = 15
     """Such of which the filters select none without an owner."""
 

@@ -43,9 +43,9 @@ class PinDirectory:
     """The directory, open."""
 
     def __init__(self, path: Path, *, make: bool = True) -> None:
-        """Open it, and make it where there is none. Raise BadUsage where it cannot be used, NoDirectory with `make` off.
+        """Open it, and make it where there is none, or raise NoDirectory without `make`.
 
-        Whose it must be is as for the directory of --otlp-file, see open_directory().
+        Raise BadUsage where it cannot be used. Whose it must be is as for --otlp-file, see open_directory().
         """
         self.path = path
         self._name = PIN.variable or PIN.name
@@ -63,11 +63,11 @@ class PinDirectory:
             finally:
                 os.close(found)
         except Unsafe as error:
-            raise self._refused(error.strerror, _ANOTHER_DIRECTORY) from None
+            raise self._refused(error.strerror or "", _ANOTHER_DIRECTORY) from None
         except OSError as error:
             no_dots = error.errno == errno.EPERM and "." in str(path)  # bpf_lookup() in kernel/bpf/inode.c
-            remedy = "names in a bpffs have no dots" if no_dots else _ANOTHER_DIRECTORY
-            raise self._refused(error.strerror or str(error), remedy) from None
+            problem = "a name in a bpffs has no dots" if no_dots else error.strerror or str(error)
+            raise self._refused(problem, _ANOTHER_DIRECTORY) from None
 
     def lock(self) -> None:
         """Be the only one that reads what is pinned there, until close(). Raise CannotTrace where another one is."""

@@ -1,4 +1,4 @@
-"""A program that stays in the kernel when its tracer ends, by pins in a bpffs, and the start of the next tracer with it.
+"""A program that stays in the kernel when its tracer ends, by pins in a bpffs, and how the next tracer starts with it.
 
 What is attached for good are hooks, which run whatever program is in them (bpf.attach_hook()). A changed program takes
 the place of the one before it in each hook, so that each event is one program's, and none is nobody's; it goes on with
@@ -117,10 +117,11 @@ class _Start:
             pinned = [name for name in map_names() if alike and alike.has(f"map_{name}")]
             kept = {name: stack.enter_context(alike.opened(f"map_{name}")) for name in pinned} if alike else {}
             given = self._flows_before(kept)
+            maps, hooks = [name for name in map_names() if name != HOST_MAP], hook_names()
             request = {
                 "text": text_for_hooks(program.text, flows_before=bool(given)),
-                "maps": [name for name in map_names() if name != HOST_MAP],
-                "hooks": {tracepoint: HOOK_PREFIX + tracepoint for tracepoint in hook_names()},
+                "maps": maps,
+                "hooks": {tracepoint: HOOK_PREFIX + tracepoint for tracepoint in hooks},
                 "scan": SCAN,
                 "scan_target": program.scan_target,
                 "kept": kept,
@@ -128,9 +129,9 @@ class _Start:
             }
             with load_by_helper(request, [*kept.values(), *given.values()]) as receiver:
                 names, descriptors = receive_descriptors(receiver)
-        maps = [f"map_{name}" for name in names if name in request["maps"]]
-        programs = [f"program_{name}" for name in names if name in request["hooks"]]
-        made.update(zip([*maps, "scan", *programs], descriptors))
+        pins = [f"map_{name}" for name in names if name in maps]
+        pins += ["scan", *(f"program_{name}" for name in names if name in hooks)]
+        made.update(zip(pins, descriptors))
 
     def _flows_before(self, kept: dict[str, int]) -> dict[str, int]:
         """The flows that the program takes over in a map of another size, if there are such."""
@@ -167,7 +168,7 @@ class _Start:
 
 
 def _hook_up(tracepoint: str, old: PinnedSet | None, made: dict[str, int]) -> None:
-    """Add the hook at a raw tracepoint, and its link: those of the set before, which runs its program still, or new ones."""
+    """Add the hook at a raw tracepoint, and its link: those of the set before, which runs its program still, or new."""
     hook, link = f"hook_{tracepoint}", f"link_{tracepoint}"
     if old and old.has(hook) and old.has(link):
         made[hook], made[link] = old.get(hook), old.get(link)

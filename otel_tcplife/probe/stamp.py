@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Stamp:
 def stamp_here(filters: Filters, sizes: Sizes, interim: float, cpus: int) -> Stamp:
     """That of the program that this version of the command would load, of which nothing is pinned yet."""
     text = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=cpus)
-    row: Any = SESSION.descr
+    row: Any = cast(Any, SESSION).descr
     return Stamp(
         program=_digest(text),
         layout=_digest(layout_text(cpus)),

@@ -1,4 +1,4 @@
-"""python -m tests.live.killed_start_main PINS N: begin to trace with another program than before, and be killed by then.
+"""python -m tests.live.killed_start_main PINS N: begin to trace with a new program for each N, and be killed by then.
 
 That is before the Nth thing that it does to the kernel or to the directory. It ends with 0 if it does fewer.
 """
