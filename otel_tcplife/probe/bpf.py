@@ -5,6 +5,7 @@ made without bcc; and pins, names in a bpffs that keep what they name in the ker
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -15,6 +16,7 @@ _MAP_CREATE, _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _PROG_LOAD, _PIN, _GET = rang
 _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _RAW_TRACEPOINT_OPEN, _ITER_CREATE = 12, 14, 15, 17, 33
 _TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
 _MMAPABLE = 1 << 10
+_NO_EXIST = 1
 _PROG_TYPE_RAW_TRACEPOINT = 17
 _SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
 """Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
@@ -114,6 +116,20 @@ def lookup(map_fd: int, key: int, size: int) -> bytes | None:
     """The value of so many bytes, None where there is none. Raise OSError where bpf(2) is refused, as in all below."""
     value = ctypes.create_string_buffer(size)
     return value.raw if _element(_LOOKUP, map_fd, ctypes.c_uint64(key), ctypes.addressof(value)) else None
+
+
+def insert(map_fd: int, key: int, value: bytes) -> bool:
+    """Add an element; false where there is one already, or no room for it."""
+    attribute = _ElementAttribute(map_fd, flags=_NO_EXIST)
+    key_at, value_at = ctypes.c_uint64(key), ctypes.create_string_buffer(value, len(value))
+    attribute.key, attribute.value = ctypes.addressof(key_at), ctypes.addressof(value_at)
+    try:
+        call(_UPDATE, attribute)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.E2BIG):
+            raise
+        return False
+    return True
 
 
 def delete(map_fd: int, key: int) -> bool:

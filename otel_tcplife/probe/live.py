@@ -35,7 +35,7 @@ _MOST_AT_ONCE, _MOST_AT_STOP = 16384, 2048
 cannot be delivered is lost, and what is in the ring is not."""
 
 _WAITS_UP_TO = 0.5
-"""How full the ring of such a program may be while the queues have no room."""
+"""How full the ring may be while the queues have no room for what was in it at the start."""
 
 _LAST_RECORDS_WITHIN = 0.5
 """Seconds that a record that is still being written is waited for when tracing has ended."""
@@ -94,14 +94,15 @@ class LiveSource:
                 self.host = Host(self._containers.container_of, ephemeral_ports(), os.stat("/proc/self/ns/net").st_ino)
                 self._ring = Ring(attached.ring, attached.ring_bytes)
                 self._balance = _balance(attached)
+                self._backlog = self._ring.waiting if attached.stay else 0
         except BaseException:
             attached.close()
             raise
 
     @property
     def can_wait(self) -> bool:
-        """Whether all can stay in the ring for now, as the next tracer will find it there."""
-        return self._attached.stay is not None and self._ring.fill < _WAITS_UP_TO
+        """Whether what the tracer before this one has left is not read yet, and can stay in the ring for a while."""
+        return self._backlog > 0 and self._ring.fill < _WAITS_UP_TO
 
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
@@ -112,6 +113,7 @@ class LiveSource:
                 bpf.run_iterator(self._attached.scan)
         batch, fill = self._ring.read(_MOST_AT_ONCE if self._attached.stay else None)
         self._balance.take(batch)
+        self._backlog -= len(batch)
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:

@@ -137,7 +137,10 @@ class _Start:
         """The flows that the program takes over in a map of another size, if there are such."""
         before = kept.pop("flows_before", None)
         if "flows" in kept and bpf.map_info(kept["flows"]).max_entries != self.sizes.max_sessions:
-            return {"flows_before": kept.pop("flows")}
+            flows = kept.pop("flows")
+            if before is not None:
+                _move(before, flows)
+            return {"flows_before": flows}
         return {"flows_before": before} if before is not None and any(bpf.keys(before)) else {}
 
     def _replace(self, old: list[PinnedSet], new: PinnedSet) -> Left:
@@ -165,6 +168,18 @@ class _Start:
             cpus=self.cpus,
             stay=Stay(self.pins, pinned.get("map_taken"), left),
         )
+
+
+def _move(before: int, flows: int) -> None:
+    """Have one map of flows less, where there is a third. The program looks into the second one first, meanwhile, too.
+
+    What it writes into the first map within the moment that a flow takes is not moved: a state change that it missed.
+    """
+    size = bpf.map_info(before).value_size
+    for key in list(bpf.keys(before)):
+        flow = bpf.lookup(before, key, size)
+        if flow and bpf.insert(flows, key, flow):
+            bpf.delete(before, key)
 
 
 def _hook_up(tracepoint: str, old: PinnedSet | None, made: dict[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -193,6 +194,22 @@ def test_a_changed_program_replaces_the_one_before_and_each_session_is_reported_
     for agent in (first, second, third):
         _assert_nothing_is_lost(agent)
     assert len(list(pinned.pins.iterdir())) == 1
+
+
+def test_sessions_keep_their_flows_however_often_the_map_of_them_is_replaced(pinned: Pinned, traffic: Traffic) -> None:
+    pairs: list[tuple[socket.socket, socket.socket]] = []
+    for most in (5000, 5100, 5200, 5300):
+        with pinned.agent({"OTEL_PYTHON_TCPLIFE_MAX_SESSIONS": str(most)}) as agent:
+            pairs += [traffic.open() for _ in range(5)]
+            agent.stop()
+    for end in (end for pair in pairs for end in pair):
+        end.close()
+    with pinned.agent({"OTEL_PYTHON_TCPLIFE_MAX_SESSIONS": "5300", **_WITHOUT_COMPILER}) as last:
+        last.stop()
+    logs = traffic.of(pinned.logs())
+    assert len(logs) == 2 * len(pairs)
+    assert not [log for log in logs if "tcplife.start_observed" in log.attributes]
+    _assert_nothing_is_lost(last)
 
 
 def test_a_start_that_is_killed_anywhere_loses_nothing(pinned: Pinned, traffic: Traffic) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from otel_tcplife.probe import bpf
 from otel_tcplife.probe.host_tracer import HOST_MAP
 from tests.support.bpf_objects import held_by, wait_until_gone
 from tests.support.host_agent import HostAgent
+from tests.support.other_sessions import others
 from tests.support.otlp_receiver import HttpReceiver
 from tests.support.pins import PIN, Pinned, balance_of, bpffs
 from tests.support.received import read_requests
@@ -105,3 +107,36 @@ def test_a_plugin_of_scope_host_stands_by_only_while_the_agent_runs(pinned: Pinn
             agent.stop()
         wait_until_gone(host)
         assert not {bpf.map_name(each.id) for each in maps - host} & {HOST_MAP, ""}
+
+
+def test_sessions_that_had_no_place_have_one_when_the_next_agent_finds_them(pinned: Pinned, traffic: Traffic) -> None:
+    """And are not taken for such without a place any more, however they end."""
+    few = {"OTEL_PYTHON_TCPLIFE_MAX_SESSIONS": str(len(others(own=0).sessions) + 100)}
+    with pinned.agent(few) as first:
+        pairs = [traffic.open() for _ in range(75)]
+        first.stop()
+    at_first = len(_without_place(pinned))
+    assert at_first > 30
+    for end in (end for pair in pairs[:20] for end in pair):
+        end.close()
+    with pinned.agent(few):
+        found = at_first - len(_without_place(pinned))
+        assert found > 20
+        for end in (end for pair in pairs[20:] for end in pair):
+            end.close()
+    logs = traffic.of(pinned.logs())
+    adopted = [log for log in logs if "tcplife.start_observed" in log.attributes]
+    assert len(adopted) == found
+    assert len({log.ports for log in logs}) == len(logs)
+
+
+def _without_place(pinned: Pinned) -> list[int]:
+    """The sockets that the program knows to have none in its map of flows."""
+    [directory] = pinned.pins.iterdir()
+    descriptor = os.open(directory, os.O_RDONLY)
+    overflowed = bpf.pinned(descriptor, "map_overflowed")
+    try:
+        return list(bpf.keys(overflowed))
+    finally:
+        os.close(overflowed)
+        os.close(descriptor)
