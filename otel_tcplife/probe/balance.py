@@ -1,7 +1,8 @@
-"""The balance of one run: what became of the sessions that were read, or counted as lost, while it lasted.
+"""The balance of one run: what became of the sessions that were seen to end while it lasted.
 
-The counters of a program that stays in the kernel go on from run to run. Each run notes in a map beside them, `taken`,
-how far it has come, and what a run has is the difference.
+The counters of a program that stays in the kernel go on from run to run, and so does what has not been read yet. Each
+run notes in a map beside them, `taken`, what it has read, and what was lost by then. What it has added there is its
+balance.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ class Balance:
         self._map = mmap.mmap(taken_fd, mmap.PAGESIZE) if taken_fd is not None else None
         self._taken = np.frombuffer(self._map or bytearray(TAKEN_SIZE), np.uint64, COUNTERS_OF_A_CPU)
         self._start = self._read_taken()
-        self._has_ended = False
 
     def take(self, batch: SessionBatch) -> None:
         """These were read from the ring."""
@@ -52,25 +52,19 @@ class Balance:
         """So many have waited too long for their owner, and are taken without one, or are not wanted then."""
         self._taken[Counter.OWNERLESS_FILTERED if filtered else Counter.OWNERLESS] += count
 
-    def end(self) -> None:
-        """What comes from now on is the next run's."""
-        self._has_ended = True
-
     def stats(self, unclaimed: int) -> Stats:
-        """The balance so far, from one reading of the counters of the kernel.
+        """The balance so far, from one reading of the counters of the kernel, or of what was taken of them.
 
         What is known only from a state change that was missed is unknown, and nothing else is: see
         infer_missed_states() in bpf/ending.h.
         """
         kernel, taken = self._counters.read(), self._read_taken()
         own = {name: taken[name] for name in ("OWNERLESS", "OWNERLESS_FILTERED")}
-        counts = taken if self._has_ended else {**kernel, **own}
+        counts, before = taken if self._map else {**kernel, **own}, self._before
         found = {**outcomes(counts, self._start), "unclaimed": unclaimed}
-        settled = sum(outcomes(self._start, {}).values())
-        before = self._before
         return Stats(
             outcomes={name: count + before.outcomes.get(name, 0) for name, count in found.items()},
-            seen=(sum(found.values()) if self._has_ended else kernel["SEEN"] - settled) + before.seen,
+            seen=sum(found.values()) + before.seen if self._map else kernel["SEEN"],
             active=kernel["OPENED"] - kernel["CLOSED"],
             reports=counts["REPORTED"] - self._start["REPORTED"] + before.reports,
             missed=counts["MISSED"] - self._start["MISSED"] + before.missed,

@@ -130,9 +130,7 @@ class LiveSource:
         if self._attached.stay:
             batch, _ = self._ring.read(_MOST_AT_STOP)
             self._balance.take(batch)
-            batch = self._after_unread(batch)
-            self._balance.end()
-            return self._complete(batch)
+            return self._complete(self._after_unread(batch))
         self._attached.detach()
         bpf.wait_for_programs()
         with forks.held_off():

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
-from tests.support.pins import Pinned, balance_of, bpffs
+from tests.support.pins import Pinned, balance_of, bpffs, wait_until_counted
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog
 from tests.support.stopwatch import Stopwatch
@@ -107,6 +107,7 @@ def test_each_session_is_of_one_run_whose_balance_adds_up(
         assert seen == sum(kernel.values())
         assert kernel["submitted"] == file["exported"]
     if number == signal.SIGTERM:
+        wait_until_counted(pinned, sum(balance_of(agent)[0] for agent in (first, second)))
         assert sum(balance_of(agent)[2]["exported"] for agent in (first, second)) == len(pinned.logs())
     assert "otel-tcplife: going on with the BPF program that stayed in " + str(pinned.pins) in second.said
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from otel_tcplife.probe import bpf
+from otel_tcplife.probe.counters import Counters
+from otel_tcplife.probe.ring import Ring
 from tests.support.host_agent import HostAgent
+from tests.support.patience import PATIENCE
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 from tests.support.traffic import Traffic
 
@@ -55,6 +60,27 @@ def balance_of(agent: HostAgent) -> tuple[int, dict[str, int], dict[str, int]]:
     """Of an agent that has ended: how many sessions ended, what became of them, and of the records in its file."""
     [seen] = [int(found[1]) for line in agent.said if (found := re.search(r": (\d+) sessions ended", line))]
     return seen, _counts(agent, r"\d+ sessions ended"), _counts(agent, "file")
+
+
+def wait_until_counted(pinned: Pinned, ended: int) -> None:
+    """Wait until what the kernel has counted is so many sessions that runs have had, and those that none has read yet.
+
+    Others have sessions meanwhile, so that it may be another number from one reading to the next.
+    """
+    [directory] = pinned.pins.iterdir()
+    deadline = time.monotonic() + PATIENCE
+    with ExitStack() as stack:
+        descriptor = os.open(directory, os.O_RDONLY)
+        names = ("counters", "ring", "awaiting_owner")
+        counters_fd, ring_fd, awaiting = maps = [bpf.pinned(descriptor, f"map_{name}") for name in names]
+        for each in (descriptor, *maps):
+            stack.callback(os.close, each)
+        counters = Counters(counters_fd, bpf.map_info(counters_fd).max_entries)
+        ring = Ring(ring_fd, bpf.map_info(ring_fd).max_entries)
+        while counters.read()["SEEN"] != (sum_of := ended + ring.waiting + len(list(bpf.keys(awaiting)))):
+            assert time.monotonic() < deadline, f"{counters.read()['SEEN']} sessions were seen, not {sum_of}"
+        ring.unmap()
+        counters.unmap()
 
 
 def _counts(agent: HostAgent, what: str) -> dict[str, int]:
