@@ -39,7 +39,7 @@ static inline struct flow *follow_handed_over(u64 sk, int old_state, int state)
 	if (flows.insert(&sk, &flow))
 		return NULL;
 	count(COUNTER_OPENED);
-	return flows.lookup(&sk);
+	return flow_of(sk);
 }
 #else
 #define follow_handed_over(sk, old_state, state) NULL
@@ -47,7 +47,7 @@ static inline struct flow *follow_handed_over(u64 sk, int old_state, int state)
 
 static inline struct flow *flow_that_ends(u64 sk, int old_state, int state)
 {
-	struct flow *flow = flows.lookup(&sk);
+	struct flow *flow = flow_of(sk);
 
 	return flow ? flow : follow_handed_over(sk, old_state, state);
 }
@@ -82,7 +82,7 @@ static inline void fin_sent(u64 sk, int old_state, int state)
 
 static inline void fin_received(u64 sk)
 {
-	struct flow *flow = flows.lookup(&sk);
+	struct flow *flow = flow_of(sk);
 
 	if (flow && !flow->first_fin)
 		flow->first_fin = CLOSE_REASON_PEER_CLOSE;
@@ -171,7 +171,7 @@ static inline void closed(u64 sk, int old_state)
 		end_unseen(flow);
 	else
 		close_flow(sk, flow, old_state);
-	flows.delete(&sk);
+	forget_flow(sk);
 }
 
 /* Its CLOSE was missed, and with it when that was. */
@@ -186,12 +186,12 @@ static inline void close_missed(u64 sk, struct flow *flow)
 		close_flow(sk, flow, state);
 	else /* and whom it had as a peer is forgotten */
 		end_unseen(flow);
-	flows.delete(&sk);
+	forget_flow(sk);
 }
 
 static inline void destroyed(u64 sk)
 {
-	struct flow *flow = flows.lookup(&sk);
+	struct flow *flow = flow_of(sk);
 
 	if (flow) {
 		close_missed(sk, flow);

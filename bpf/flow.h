@@ -29,6 +29,10 @@ struct flow {
  * (see scan.h).
  */
 BPF_HASH(flows, u64, struct flow, MAX_SESSIONS);
+#if FLOWS_BEFORE
+/* Those of the program that this one has replaced, which had another number of places for them. None is added. */
+BPF_HASH(flows_before, u64, struct flow, 1);
+#endif
 /* Sockets that found the map of flows full, so that their end is counted as what it is. Written as that one. */
 BPF_HASH(overflowed, u64, u8, MAX_SESSIONS);
 /*
@@ -36,6 +40,25 @@ BPF_HASH(overflowed, u64, u8, MAX_SESSIONS);
  * Written by all CPUs, by atomic additions.
  */
 BPF_ARRAY(beyond_overflowed, s64, 1);
+
+static inline struct flow *flow_of(u64 sk)
+{
+	struct flow *flow = flows.lookup(&sk);
+
+#if FLOWS_BEFORE
+	if (!flow)
+		flow = flows_before.lookup(&sk);
+#endif
+	return flow;
+}
+
+static inline void forget_flow(u64 sk)
+{
+	flows.delete(&sk);
+#if FLOWS_BEFORE
+	flows_before.delete(&sk);
+#endif
+}
 
 /* It came to an end of which nothing is known. */
 static inline void end_unseen(const struct flow *flow)
@@ -54,6 +77,13 @@ static inline void follow(u64 sk, const struct flow *flow)
 	u8 yes = 1;
 	s64 *beyond;
 
+#if FLOWS_BEFORE
+	before = flows_before.lookup(&sk);
+	if (before) {
+		end_unseen(before);
+		flows_before.delete(&sk);
+	}
+#endif
 	if (!flows.insert(&sk, (struct flow *)flow))
 		return;
 	before = flows.lookup(&sk);

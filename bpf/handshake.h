@@ -89,7 +89,7 @@ static inline void forget_tracer_connection(u64 sk)
 
 static inline void established(u64 sk)
 {
-	struct flow *flow = flows.lookup(&sk);
+	struct flow *flow = flow_of(sk);
 
 	if (!flow)
 		return;

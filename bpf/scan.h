@@ -72,6 +72,9 @@ static inline void adopt(u64 sk, u64 task)
 	else
 		return;
 	read_owner_of(task, &flow.owner);
-	if (!flows.insert(&sk, &flow) && flow.established)
+	if (flows.insert(&sk, &flow))
+		return;
+	overflowed.delete(&sk); /* there was no room for it once, and now there is */
+	if (flow.established)
 		count(COUNTER_OPENED);
 }

@@ -4,13 +4,41 @@
  * this is, and of what it forks while that runs the same program.
  */
 
+/* A process: its number may become another's, which began at another time. */
+struct tracer {
+	u64 began;
+	u32 tgid;
+};
+
+/*
+ * The tracer, all zero until it has begun. Written by the first scan that finds it so, which runs in the tracer; and by user
+ * space, which makes it so before the scan of the next tracer of a program that stays in the kernel.
+ */
+BPF_ARRAY(tracer, struct tracer, 1);
+
+static inline u64 running_leader(void)
+{
+	return READ(bpf_get_current_task(), TASK_STRUCT_group_leader);
+}
+
 static inline bool is_tracer(void)
 {
-	struct bpf_pidns_info id = {};
+	u32 only = 0;
+	struct tracer *known = tracer.lookup(&only);
 
-	if (bpf_get_ns_current_pid_tgid(PIDNS_DEVICE, PIDNS_INODE, &id, sizeof(id)))
-		return false;
-	return id.tgid == TRACER_PID;
+	return known && known->tgid == bpf_get_current_pid_tgid() >> 32 &&
+	       known->began == READ(running_leader(), TASK_STRUCT_start_time);
+}
+
+static inline void note_tracer(void)
+{
+	u32 only = 0;
+	struct tracer *known = tracer.lookup(&only);
+
+	if (!known || known->tgid)
+		return;
+	known->began = READ(running_leader(), TASK_STRUCT_start_time);
+	known->tgid = bpf_get_current_pid_tgid() >> 32;
 }
 
 #if SCOPE_PROCESS
@@ -52,8 +80,9 @@ static inline void begin_tracing(void)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
+	note_tracer();
 	if (!is_traced(tgid) && is_tracer())
-		trace_process(tgid, READ(bpf_get_current_task(), TASK_STRUCT_group_leader));
+		trace_process(tgid, running_leader());
 }
 
 static inline void trace_fork(u32 child, u64 task)
@@ -104,7 +133,7 @@ BPF_ARRAY(tcplife_host, u8, 1);
 
 #define is_traced(tgid) true
 #define is_traced_task() true
-#define begin_tracing() do { } while (0)
+#define begin_tracing() note_tracer()
 #define trace_fork(child, task) do { } while (0)
 #define stop_tracing_program(tgid) do { } while (0)
 #define note_listener(sk) do { } while (0)

@@ -25,7 +25,8 @@
  *   SCOPE_PROCESS	whether only the sessions of the tracer, and of those that it forks, are followed
  *   HIDE_TRACER	whether the connections of the tracer are left out
  *   INTERIM		the option of that name, in ns
- *   RING_BYTES, MAX_*, *_SIZE, ...	the sizes of the maps, and who the tracer is
+ *   FLOWS_BEFORE	whether there are flows of a program that this one has replaced, in a map of another size
+ *   RING_BYTES, MAX_*, *_SIZE, ...	the sizes of the maps
  * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
  */
 
@@ -125,7 +126,7 @@ BPF_ITER(task_file)
 		sk = first_subflow(sk);
 	if (!sk || READ(sk, SOCK_sk_protocol) != IPPROTO_TCP)
 		return 0;
-	flow = flows.lookup(&sk);
+	flow = flow_of(sk);
 	if (flow)
 		revisit(sk, task, flow);
 	else

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success
 from otel_tcplife.export.otlp.transport import open_transport
-from otel_tcplife.options import Options
+from otel_tcplife.options import PIN, Options
 from otel_tcplife.pipeline.destinations import Destinations
 from otel_tcplife.privileges import User, become
 from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.probe.requirements import Check, check_all
+from otel_tcplife.probe.unpin import check_pins
 
 _PATIENCE = 5.0
 
@@ -36,6 +39,8 @@ def _checks(options: Options, destinations: Destinations, user: User | None) -> 
     yield from needed
     if all(each.ok for each in needed):
         yield _program(options)
+    if directory := PIN.read(os.environ):
+        yield check_pins(Path(directory))
     become(user, uses_maps=False)
     signals: tuple[Signal, ...] = ("logs", "metrics")
     for signal in signals:

@@ -13,7 +13,7 @@ from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_o
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
-from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, SPOOL, Filters, Option, Options, Scope, read_options
+from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, PIN, SPOOL, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.destinations import Destinations, read_destinations
@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     for option in OPTIONS:
         if option.flags:
             _add_flags(parser, option)
+    _add_own_options(parser)
+    parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
+    return parser
+
+
+def _add_own_options(parser: argparse.ArgumentParser) -> None:
+    """Those that tcplife does not have."""
     parser.add_argument(
         "--otlp-file",
         type=_path,
@@ -91,8 +98,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="check the prerequisites (kernel, BTF, bcc, privileges, collector) and exit",
     )
-    parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
-    return parser
+    parser.add_argument(
+        "--unpin",
+        action="store_true",
+        help="remove the BPF program that stays in the directory OTEL_PYTHON_TCPLIFE_PIN, and exit",
+    )
 
 
 def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
@@ -109,6 +119,11 @@ def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
+    if arguments.unpin:
+        from otel_tcplife.probe.unpin import unpin
+
+        show(printable(unpin(PIN.read(os.environ))))
+        return STOPPED
     options = _options(arguments)
     user = find_user(arguments.user) if arguments.user else None
     with acting_as(user):
@@ -185,8 +200,11 @@ def _replayed(recording: str) -> Source:
 
 
 def _live(options: Options) -> Source:
-    from otel_tcplife.probe.live import open_live_source
+    from otel_tcplife.probe.live import open_live_source, open_pinned_source
 
+    directory = PIN.read(os.environ)
+    if directory:
+        return open_pinned_source(directory, options.filters, options.sizes, options.interim)
     return open_live_source(options.filters, options.sizes, options.interim)
 
 

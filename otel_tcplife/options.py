@@ -150,6 +150,15 @@ MAX_SESSIONS = Option(
     {Scope.HOST: 65536, Scope.PROCESS: 16384},
     "sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start",
 )
+PIN = Option(
+    "pin",
+    parse_path,
+    _in_any_scope(None),
+    "of the command: a directory in a bpffs, such as `/sys/fs/bpf/otel-tcplife`, in which the BPF program stays, so "
+    "that sessions that end while the command does not run are exported when it runs again",
+    default_text="nothing stays in the kernel",
+    is_keyword=False,
+)
 REQUEST_BYTES = Option(
     "request_bytes",
     lambda text: parse_number(text, "a size", 1024, 1 << 30),
@@ -194,10 +203,9 @@ FILE_KEEP = Option(
     "of the command: how many such older files of each kind are kept, of which number 1 is the newest",
     is_keyword=False,
 )
-
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, REQUEST_BYTES, MAX_QUEUE_SIZE,
-    SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
+    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES,
+    MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
 

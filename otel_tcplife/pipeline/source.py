@@ -43,8 +43,10 @@ class Source(Protocol):
         """What is known of the host whose sessions these are."""
         ...
 
-    can_wait: bool
-    """Whether it loses nothing when it is not read for long: a recording, as opposed to the kernel."""
+    @property
+    def can_wait(self) -> bool:
+        """Whether it loses nothing when it is not read for a while: a recording, as opposed to the kernel."""
+        ...
 
     ended: bool
     """Whether no more sessions will ever come."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from otel_tcplife.probe import bpf
-from otel_tcplife.session import SESSION, SessionBatch, concatenated
+from otel_tcplife.session import SESSION, SessionBatch
 
 
-def take_ownerless(map_fd: int, closed_before: int) -> SessionBatch:
+def take_ownerless(map_fd: int, closed_before: int, row: np.dtype[np.void] = SESSION) -> SessionBatch:
     """Take out of the map the sessions that closed before this time, on the kernel's clock in ns.
 
-    Each is taken either here or by the BPF program, whoever deletes it first. Raise OSError where bpf(2) is refused.
+    Each is taken either here or by the BPF program, whoever deletes it first. `row` is what the map has, where that is
+    of another version. Raise OSError where bpf(2) is refused.
     """
-    taken: list[SessionBatch] = []
+    taken: list[bytes] = []
     for key in list(bpf.keys(map_fd)):
-        value = bpf.lookup(map_fd, key, SESSION.itemsize)
+        value = bpf.lookup(map_fd, key, row.itemsize)
         if value is None:
             continue
-        session = np.frombuffer(value, SESSION)
-        if session["closed_at"][0] <= closed_before and bpf.delete(map_fd, key):
-            taken.append(session)
-    return concatenated(taken)
+        if np.frombuffer(value, row)["closed_at"][0] <= closed_before and bpf.delete(map_fd, key):
+            taken.append(value)
+    rows: SessionBatch = np.array(np.frombuffer(b"".join(taken), row))
+    return rows

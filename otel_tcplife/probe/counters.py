@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -33,7 +34,13 @@ class Counter(IntEnum):
     """State changes that were not seen when they came, and were inferred."""
     UNTRACED = 10
     """Processes that a traced one forked, and that are not traced for want of room: none of their sessions is seen."""
+    OWNERLESS = 14
+    """Sessions that waited too long for their owner, and were taken. User space alone counts these and the next."""
+    OWNERLESS_FILTERED = 15
+    """Such of which the filters select none without an owner."""
 
+
+NUMBERS: Mapping[str, int] = {counter.name: counter.value for counter in Counter}
 
 COUNTERS_OF_A_CPU = 16
 
@@ -41,16 +48,22 @@ COUNTERS_OF_A_CPU = 16
 class Counters:
     """The mapped array of counters."""
 
-    def __init__(self, map_fd: int, cpus: int) -> None:
-        """Map the array behind the descriptor, which stays the caller's. Raise OSError where that is refused."""
-        size = cpus * COUNTERS_OF_A_CPU * 8
-        self._map = mmap.mmap(map_fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-        self._values = np.frombuffer(self._map, np.uint64, cpus * COUNTERS_OF_A_CPU).reshape(cpus, COUNTERS_OF_A_CPU)
+    def __init__(self, map_fd: int, cpus: int, width: int = COUNTERS_OF_A_CPU) -> None:
+        """Map the array behind the descriptor, which stays the caller's. Raise OSError where that is refused.
 
-    def read(self) -> dict[Counter, int]:
-        """The counts of all CPUs together, from when the program was loaded."""
+        `width` is how many counters a CPU has.
+        """
+        size = cpus * width * 8
+        self._map = mmap.mmap(map_fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._values = np.frombuffer(self._map, np.uint64, cpus * width).reshape(cpus, width)
+
+    def read(self, names: Mapping[str, int] = NUMBERS) -> dict[str, int]:
+        """The counts of all CPUs together by name, from when the program was loaded.
+
+        `names` are the numbers by name, where they are not those of this version.
+        """
         totals = self._values.sum(axis=0)
-        return {counter: int(totals[counter]) for counter in Counter}
+        return {name: int(totals[number]) for name, number in names.items()}
 
     def unmap(self) -> None:
         """Give the memory up, and the descriptor that keeps it; nothing can be read any more."""

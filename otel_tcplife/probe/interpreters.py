@@ -124,7 +124,8 @@ def _run(
 def _reason(status: int, errors: str) -> str:
     """The line of the helper's errors that tells most: the compiler's or the kernel's first, else the last one."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line or line.startswith("bpf: ") or "bpf: loading" in line]
+    of_the_kernel = ("bpf: ", "bpf_attach_")  # as libbcc begins the lines that it prints
+    telling = [line for line in lines if "error:" in line or line.startswith(of_the_kernel) or "bpf: loading" in line]
     if telling or lines:
         return (telling or lines[-1:])[0]
     return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with {status}"

@@ -13,10 +13,12 @@ from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
+from otel_tcplife.probe.balance import Balance
 from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.containers import Containers
-from otel_tcplife.probe.counters import Counter, Counters
+from otel_tcplife.probe.counters import Counters
 from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
+from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.session import SessionBatch, concatenated, empty
 
@@ -28,10 +30,24 @@ POLL_INTERVAL = 0.05
 
 _SWEEP_INTERVAL = 10.0
 
+_MOST_AT_ONCE, _MOST_AT_STOP = 16384, 2048
+"""Sessions that are read at once of a program that stays, and of these after the end was asked for: what was read and
+cannot be delivered is lost, and what is in the ring is not."""
+
+_WAITS_UP_TO = 0.5
+"""How full the ring may be while the queues have no room for what was in it at the start."""
+
 _LAST_RECORDS_WITHIN = 0.5
 """Seconds that a record that is still being written is waited for when tracing has ended."""
 
-_OUTCOMES = (Counter.SUBMITTED, Counter.FILTERED, Counter.RING_FULL, Counter.MAP_FULL, Counter.NOT_FOLLOWED)
+
+def open_pinned_source(directory: str, filters: Filters, sizes: Sizes, interim: float) -> LiveSource:
+    """Trace this host by a program that stays in the kernel, as open_pinned() and LiveSource do.
+
+    Raise BadUsage and CannotTrace.
+    """
+    attached = open_pinned(Path(directory), filters, sizes, interim)
+    return LiveSource(attached, Scope.HOST, interim, wants_owner=filters.pid is not None)
 
 
 def open_live_source(
@@ -45,7 +61,6 @@ def open_live_source(
 class LiveSource:
     """A running trace of TCP sessions. One thread reads it."""
 
-    can_wait = False
     ended = False
     """Never, by itself."""
 
@@ -61,8 +76,6 @@ class LiveSource:
         self._scope = scope
         self._wants_owner = wants_owner
         self._clock = KernelClock()
-        self._ownerless = 0
-        self._filtered_ownerless = 0
         self._may_not_sweep = False
         self._unclaimed = 0
         """Sessions whose process has not closed the descriptor, so that it is not known whether they are traced, or
@@ -71,6 +84,7 @@ class LiveSource:
         # A report comes a quarter late at most
         self._scan_interval = interim / 4 or float("inf")
         self._next_scan = time.monotonic() + self._scan_interval
+        self._stay = attached.stay
         self.pause = POLL_INTERVAL
         """Seconds to wait before the next read."""
         try:
@@ -79,10 +93,16 @@ class LiveSource:
                 self._containers = Containers(attached.cgroup_paths)
                 self.host = Host(self._containers.container_of, ephemeral_ports(), os.stat("/proc/self/ns/net").st_ino)
                 self._ring = Ring(attached.ring, attached.ring_bytes)
-                self._counters = Counters(attached.counters, attached.cpus)
+                self._balance = _balance(attached)
+                self._backlog = self._ring.waiting if attached.stay else 0
         except BaseException:
             attached.close()
             raise
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether what the tracer before this one has left is not read yet, and can stay in the ring for a while."""
+        return self._backlog > 0 and self._ring.fill < _WAITS_UP_TO
 
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
@@ -91,16 +111,26 @@ class LiveSource:
             self._next_scan = time.monotonic() + self._scan_interval
             with suppress(PermissionError):
                 bpf.run_iterator(self._attached.scan)
-        batch, fill = self._ring.read()
+        batch, fill = self._ring.read(_MOST_AT_ONCE if self._attached.stay else None)
+        self._balance.take(batch)
+        self._backlog -= len(batch)
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
         self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])
-        return self._complete(batch)
+        return self._complete(self._after_unread(batch))
 
     def drain(self) -> SessionBatch:
-        """End tracing and return all sessions not read yet, those still waiting for their owner included."""
+        """End tracing and return all sessions not read yet, those still waiting for their owner included.
+
+        A program that stays goes on: the next tracer has what it has not put into the ring by now, and, where there is
+        so much that it may not be delivered before the end, what is in the ring.
+        """
+        if self._attached.stay:
+            batch, _ = self._ring.read(_MOST_AT_STOP)
+            self._balance.take(batch)
+            return self._complete(self._after_unread(batch))
         self._attached.detach()
         bpf.wait_for_programs()
         with forks.held_off():
@@ -112,33 +142,29 @@ class LiveSource:
         return self._complete(batch)
 
     def stats(self) -> Stats:
-        """The balance since the start, from one reading of the counters of the kernel.
-
-        What is known only from a state change that was missed is unknown, and nothing else is: see
-        infer_missed_states() in bpf/ending.h.
-        """
-        counts = self._counters.read()
-        outcomes = {outcome.name.lower(): counts[outcome] for outcome in _OUTCOMES}
-        outcomes["submitted"] += self._ownerless
-        outcomes["filtered"] += self._filtered_ownerless
-        return Stats(
-            outcomes={**outcomes, "unclaimed": self._unclaimed},
-            seen=counts[Counter.SEEN],
-            active=counts[Counter.OPENED] - counts[Counter.CLOSED],
-            reports=counts[Counter.REPORTED],
-            missed=counts[Counter.MISSED],
-            untraced=counts[Counter.UNTRACED],
-        )
+        """The balance since the start."""
+        return self._balance.stats(self._unclaimed)
 
     def close(self) -> None:
-        """End tracing and leave nothing in the kernel."""
+        """End tracing and leave nothing in the kernel, but a program that stays."""
         self._attached.close()
 
     def abandon(self) -> None:
         """Leave all to the process that this one was forked by: give up whatever of it is open here, too."""
         self.close()
         self._ring.unmap()
-        self._counters.unmap()
+        self._balance.unmap()
+
+    def _after_unread(self, batch: SessionBatch) -> SessionBatch:
+        """The batch, and before it, once, what the program before this one has left."""
+        stay, self._stay = self._stay, None
+        if not stay:
+            return batch
+        left = stay.left
+        self._balance.take(left.unread)
+        self._balance.take_ownerless(len(left.ownerless), filtered=self._wants_owner)
+        ownerless = empty(0) if self._wants_owner else left.ownerless
+        return concatenated([left.counted, left.unread, ownerless, batch])
 
     def _complete(self, batch: SessionBatch) -> SessionBatch:
         """Add what user space knows."""
@@ -156,11 +182,13 @@ class LiveSource:
         if self._scope is Scope.PROCESS:
             self._unclaimed += len(taken)
             return empty(0)
-        if self._wants_owner:
-            self._filtered_ownerless += len(taken)
-            return empty(0)
-        self._ownerless += len(taken)
-        return taken
+        self._balance.take_ownerless(len(taken), filtered=self._wants_owner)
+        return empty(0) if self._wants_owner else taken
+
+
+def _balance(attached: AttachedProgram) -> Balance:
+    counters, stay = Counters(attached.counters, attached.cpus), attached.stay
+    return Balance(counters, stay.taken, stay.left.balance) if stay else Balance(counters)
 
 
 def ephemeral_ports() -> tuple[int, int]:

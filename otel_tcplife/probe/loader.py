@@ -8,7 +8,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,27 @@ from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.pin_directory import PinDirectory
+from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.program import SCAN, SCAN_TARGET, program_text
 from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
 
 _MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
 _HOST_MAPS = (*_MAPS, HOST_MAP)
-_MOST_LINKS = 16
+_MOST_DESCRIPTORS = 64
+_LONGEST_MESSAGE = 4096
+
+
+@dataclass
+class Stay:
+    """What a program has besides that stays in the kernel when its tracer ends."""
+
+    directory: PinDirectory
+    """Where it is pinned; no other tracer has it meanwhile."""
+    taken: int
+    """The map of what was read, see balance.py."""
+    left: Left
+    """What programs before this one have left."""
 
 
 @dataclass
@@ -42,6 +57,7 @@ class AttachedProgram:
     links: list[int]
     ring_bytes: int
     cpus: int
+    stay: Stay | None = None
 
     def is_first_of_host(self) -> bool:
         """Whether nobody began to trace the whole host before it, should it do so itself."""
@@ -61,6 +77,9 @@ class AttachedProgram:
         for descriptor in (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.scan, self.host):
             if descriptor is not None:
                 os.close(descriptor)
+        if self.stay:
+            os.close(self.stay.taken)
+            self.stay.directory.close()
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ class LoadedProgram:
     def receive(self) -> AttachedProgram:
         """Receive the descriptors. Quick, so that it can be done with forks held off. Raise CannotTrace."""
         with refusals_explained(), self.receiver:
-            descriptors = _receive(self.receiver, len(self.maps) + _MOST_LINKS)
+            _, descriptors = receive_descriptors(self.receiver)
         maps, (scan, *links) = descriptors[: len(self.maps)], descriptors[len(self.maps) :]
         ring, counters, awaiting_owner, cgroup_paths, *host = maps
         return AttachedProgram(
@@ -100,10 +119,15 @@ def load_program(
     CannotTrace, with the reason and the remedy, where that cannot be.
     """
     with refusals_explained():
-        for check in unmet():
-            raise CannotTrace(check.found, check.remedy)
+        refuse_where_unmet()
         program = program_here(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer)
         return load_text(program.text, scope, program.scan_target, ring_bytes=sizes.ring_bytes, cpus=program.cpus)
+
+
+def refuse_where_unmet() -> None:
+    """Raise CannotTrace where something is missing that tracing needs, as far as that is seen in a moment."""
+    for check in unmet():
+        raise CannotTrace(check.found, check.remedy)
 
 
 @dataclass(frozen=True)
@@ -118,7 +142,7 @@ class ProgramHere:
 
 def program_here(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool) -> ProgramHere:
     """Make the program for this kernel. Raise CannotTrace, with the remedy, if it lacks what the program needs."""
-    cpus = _possible_cpus()
+    cpus = possible_cpus()
     try:
         btf = read_kernel_btf()
         text = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
@@ -137,7 +161,7 @@ def refusals_explained() -> Generator[None]:
         raise CannotTrace(problem, remedy_of(problem)) from error
 
 
-def _possible_cpus() -> int:
+def possible_cpus() -> int:
     """How many CPUs the kernel may ever bring up: numbers in BPF arrays go up to that."""
     try:
         ranges = Path("/sys/devices/system/cpu/possible").read_text()
@@ -150,17 +174,27 @@ def load_text(text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpu
     """Load a program by the first Python with bcc that can do it.
 
     `scan_target` is the BTF id of the kernel function that the iterator is of; the sizes are those in the text. Raise
-    CannotTrace with the reasons of all Pythons, and what mends that.
+    CannotTrace as load_by_helper() does.
     """
     maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
     request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
+    return LoadedProgram(load_by_helper(request), maps, ring_bytes, cpus)
+
+
+def load_by_helper(request: Mapping[str, object], descriptors: Sequence[int] = ()) -> socket.socket:
+    """Have the first Python with bcc that can do it load what is asked for, with the descriptors that are named there.
+
+    Return the socket through which the new descriptors come. Raise CannotTrace with the reasons of all Pythons, and
+    what mends that.
+    """
     reasons: list[str] = []
     for interpreter in bcc_interpreters():
         ours, helpers = _pair()
         with helpers:
             try:
-                run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), [helpers.fileno()])
-                return LoadedProgram(ours, maps, ring_bytes, cpus)
+                inherited = [helpers.fileno(), *descriptors]
+                run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), inherited)
+                return ours
             except NoBcc:
                 ours.close()
             except CannotTrace as error:
@@ -190,12 +224,16 @@ def _above_standard_descriptors(end: socket.socket) -> socket.socket:
     return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
-def _receive(receiver: socket.socket, most: int) -> list[int]:
-    """As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag."""
-    _, ancillary, flags, _ = receiver.recvmsg(1, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
+def receive_descriptors(receiver: socket.socket) -> tuple[list[str], list[int]]:
+    """The names that the helper sends, and the descriptors.
+
+    As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag.
+    """
+    size = socket.CMSG_LEN(_MOST_DESCRIPTORS * 4)
+    names, ancillary, flags, _ = receiver.recvmsg(_LONGEST_MESSAGE, size, socket.MSG_CMSG_CLOEXEC)
     descriptors = [int(each) for _, _, content in ancillary for each in memoryview(content).cast("i")]
     if flags & socket.MSG_CTRUNC or not descriptors:  # there was no room for all of them
         for descriptor in descriptors:
             os.close(descriptor)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return descriptors
+    return json.loads(names), descriptors

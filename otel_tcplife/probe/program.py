@@ -5,7 +5,6 @@ otel_tcplife, and of what the user chose.
 from __future__ import annotations
 
 import mmap
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -36,8 +35,14 @@ SCAN = "bpf_iter__task_file"
 """The function of the program that iterates over open files, and what it iterates in the kernel."""
 SCAN_TARGET = "bpf_iter_task_file"
 
+HOOK_PREFIX = "hook__"
+
 _MAIN = "tcplife.bpf.c"
 _INCLUDE = re.compile(r'#include "(\w+\.h)"')
+
+_HOOK = re.compile(r"^RAW_TRACEPOINT_PROBE\((\w+)\)", re.MULTILINE)
+_MAP = re.compile(r"^BPF_(?:\w*TABLE\(\"\w+\", [^,]+, [^,]+, |(?:HASH|ARRAY|RINGBUF_OUTPUT)\()(\w+)", re.MULTILINE)
+_STRUCT_TEXT = re.compile(r"^struct \w+ \{$.*?^\};$", re.MULTILINE | re.DOTALL)
 
 _STRUCT = r"[A-Z]+(?:_[A-Z]+)*"
 _MEMBER = re.compile(rf"\b(?!TYPE_)({_STRUCT})_([a-z]\w*)\b")
@@ -75,13 +80,45 @@ def program_text(
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    source = _spliced()
-    macros = {**_members(source, btf), **_enumerators(), **_sizes(sizes, cpus), **_selection(filters), **_tracer()}
+    chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+    return "\n".join([*_defines(_members(chosen, btf)), chosen])
+
+
+def chosen_text(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int) -> str:
+    """The program without what it needs of the kernel's BTF: it is the same whenever it is for the same kernel."""
+    macros = {**_enumerators(), **_sizes(sizes, cpus), **_selection(filters)}
     macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
     macros["HIDE_TRACER"] = str(int(hide_tracer))
     macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
-    defines = [f"#define {name} {value}" for name, value in macros.items()]
-    return "\n".join([*defines, source, *_layout_assertions()])
+    return "\n".join([*_defines(macros), _spliced(), *_layout_assertions()])
+
+
+def layout_text(cpus: int) -> str:
+    """What the maps hold, of this version: the structs of the program with their comments, and the numbers in them."""
+    return "\n".join([*_defines({**_enumerators(), **_fixed_sizes(cpus)}), *_STRUCT_TEXT.findall(_spliced())])
+
+
+def hook_names() -> list[str]:
+    """The raw tracepoints that the program has hooks for; some of them not of every kernel."""
+    return _HOOK.findall(_spliced())
+
+
+def map_names() -> list[str]:
+    """The maps of the program; some of them not of every kernel and every choice."""
+    return list(dict.fromkeys(_MAP.findall(_spliced())))
+
+
+def text_for_hooks(text: str, *, flows_before: bool) -> str:
+    """The program with each hook as a function that bcc does not attach: it is put behind one that is attached already.
+
+    `flows_before` says whether it also has the flows of one that it replaces, in a map of another size.
+    """
+    defines = [f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"]
+    return "\n".join([*defines, f"#define FLOWS_BEFORE {int(flows_before)}", text])
+
+
+def _defines(macros: Mapping[str, str]) -> list[str]:
+    return [f"#define {name} {value}" for name, value in macros.items()]
 
 
 def _spliced() -> str:
@@ -132,12 +169,19 @@ def _enumerators() -> dict[str, str]:
 
 def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
     return {
-        "COMM_SIZE": str(COMM_SIZE),
-        "EXECUTABLE_SIZE": str(EXECUTABLE_SIZE),
+        **_fixed_sizes(cpus),
         "PAGE_SIZE": str(mmap.PAGESIZE),  # for the ring, which bcc's macro makes of pages
         **{name.upper(): str(size) for name, size in asdict(sizes).items()},
         "TRACED_SIZE": str(MAX_TRACED_PROCESSES),
         "LISTENERS_SIZE": str(MAX_LISTENERS),
+    }
+
+
+def _fixed_sizes(cpus: int) -> dict[str, str]:
+    """Those of the structs in the maps."""
+    return {
+        "COMM_SIZE": str(COMM_SIZE),
+        "EXECUTABLE_SIZE": str(EXECUTABLE_SIZE),
         "CPUS": str(cpus),
         "COUNTERS_OF_A_CPU": str(COUNTERS_OF_A_CPU),
         "CGROUP_PATH_SIZE": str(CGROUP_PATH_SIZE),
@@ -159,16 +203,6 @@ def _one_of(name: str, chosen: int | tuple[int, ...] | None) -> str:
     """A C expression that is true where the named value is one of the chosen ones, or where none is chosen."""
     values = chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)
     return "(" + (" || ".join(f"({name}) == {value}" for value in values) or "true") + ")"
-
-
-def _tracer() -> dict[str, str]:
-    """How the program knows this process, by the pid that its own PID namespace gives it."""
-    namespace = os.stat("/proc/self/ns/pid")
-    return {
-        "TRACER_PID": str(os.getpid()),
-        "PIDNS_DEVICE": str(namespace.st_dev),
-        "PIDNS_INODE": str(namespace.st_ino),
-    }
 
 
 def _layout_assertions() -> Iterable[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +42,12 @@ class Ring:
         for each in self._maps:
             each.close()
 
-    def read(self) -> tuple[SessionBatch, float]:
-        """All sessions up to one that is still being written, oldest first, and how full the ring was (0 to 1)."""
-        return self._read(past_busy=False)
+    def read(self, most: int | None = None) -> tuple[SessionBatch, float]:
+        """All sessions up to one that is still being written, oldest first, and how full the ring was (0 to 1).
+
+        No more than `most`, if that is given.
+        """
+        return self._read(past_busy=False, most=most)
 
     def read_rest(self, patience: float) -> SessionBatch:
         """All sessions that were written, when nothing writes new ones any more.
@@ -61,8 +65,30 @@ class Ring:
             time.sleep(0.001)
         return concatenated(batches)
 
-    def _read(self, *, past_busy: bool) -> tuple[SessionBatch, float]:
-        start, end = int(self._read_to[0]), int(self._written_to[0])
+    def records(self) -> Iterator[bytes]:
+        """The same, of a ring whose rows are of another version, one by one."""
+        while self._read_to[0] != self._written_to[0]:
+            at = int(self._read_to[0]) % self._size
+            header = int(self._data[at : at + 4].view(np.uint32)[0])
+            length = header & ~(_BUSY | _DISCARDED)
+            record = bytes(self._data[at + _HEADER_SIZE : at + _HEADER_SIZE + length])
+            self._read_to[0] += _HEADER_SIZE + -(-length // 8) * 8
+            if not header & (_BUSY | _DISCARDED):
+                yield record
+
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1."""
+        return int(self._written_to[0] - self._read_to[0]) / self._size
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions were not read yet."""
+        return int(self._written_to[0] - self._read_to[0]) // _RECORD.itemsize
+
+    def _read(self, *, past_busy: bool, most: int | None = None) -> tuple[SessionBatch, float]:
+        start, written_to = int(self._read_to[0]), int(self._written_to[0])
+        end = written_to if most is None else min(written_to, start + most * _RECORD.itemsize)
         batches: list[SessionBatch] = []
         position = start
         while position < end:
@@ -74,7 +100,7 @@ class Ring:
             position += done
         # The copies are made before the kernel may write there again
         self._read_to[0] = position
-        return concatenated(batches), (end - start) / self._size
+        return concatenated(batches), (written_to - start) / self._size
 
 
 def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool = False) -> tuple[SessionBatch, int]:

@@ -233,6 +233,7 @@ _REFUSED = {
     "8 open files": (["prlimit", "--nofile=8"], "Too many open files", "ulimit -n"),
     "12 open files": (["prlimit", "--nofile=12"], "Too many open files", "ulimit -n"),
     "18 open files": (["prlimit", "--nofile=18"], "Too many open files", "ulimit -n"),
+    "19 open files": (["prlimit", "--nofile=19"], "Too many open files", "ulimit -n"),
     "22 open files": (["prlimit", "--nofile=22"], "Too many open files", "ulimit -n"),
     "files of no size": (["prlimit", "--fsize=0"], "File too large", "ulimit -f"),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,9 +34,14 @@ class Unsafe(OSError):
         return self._remedy.format(name)
 
 
-def open_directory(path: Path) -> int:
+def _anywhere(_directory: int) -> None:
+    """Directories may be made in any directory."""
+
+
+def open_directory(path: Path, may_make_in: Callable[[int], None] = _anywhere) -> int:
     """A descriptor of the directory, to open what is in it. It is made, with mode 0750, where there is none.
 
+    `may_make_in` gets the descriptor of a directory before one is made in it, and raises where that must not be.
     Symbolic links on the way are followed if they are ours or root's. Raise Unsafe where another one is met, where the
     directory belongs to another user, or is root's and anybody can write to it, and OSError as open(2) and mkdir(2) do.
     """
@@ -44,7 +50,7 @@ def open_directory(path: Path) -> int:
     try:
         ahead, links = [*reversed(path.parts)], 0
         while ahead:
-            entry = _entry(directory, ahead.pop())
+            entry = _entry(directory, ahead.pop(), may_make_in)
             if stat.S_ISLNK(os.fstat(entry).st_mode):
                 ahead += reversed(Path(_target(entry)).parts)
                 links += 1
@@ -84,12 +90,13 @@ def open_file(directory: int, name: str) -> int:
     return file
 
 
-def _entry(directory: int, name: str) -> int:
+def _entry(directory: int, name: str, may_make_in: Callable[[int], None]) -> int:
     """A descriptor of a directory, or of a symbolic link, in this one; a directory is made where there is nothing."""
     flags = os.O_PATH | os.O_NOFOLLOW
     try:
         entry = os.open(name, flags, dir_fd=directory)
     except FileNotFoundError:
+        may_make_in(directory)
         with suppress(FileExistsError):
             os.mkdir(name, 0o750, dir_fd=directory)
         entry = os.open(name, flags, dir_fd=directory)

@@ -1,0 +1,193 @@
+"""A program that stays in the kernel when its tracer ends, by pins in a bpffs, and how the next tracer starts with it.
+
+What is attached for good are hooks, which run whatever program is in them (bpf.attach_hook()). A changed program takes
+the place of the one before it in each hook, so that each event is one program's, and none is nobody's; it goes on with
+the maps, as far as these hold the same. See docs/restart.md.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from otel_tcplife.errors import CannotTrace
+from otel_tcplife.log import logger
+from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.probe import bpf
+from otel_tcplife.probe.balance import TAKEN_SIZE
+from otel_tcplife.probe.host_tracer import HOST_MAP
+from otel_tcplife.probe.loader import (
+    AttachedProgram,
+    Stay,
+    load_by_helper,
+    possible_cpus,
+    program_here,
+    receive_descriptors,
+    refusals_explained,
+    refuse_where_unmet,
+)
+from otel_tcplife.probe.pin_directory import PinDirectory
+from otel_tcplife.probe.pinned_set import Left, PinnedSet, open_whole, take_over
+from otel_tcplife.probe.program import HOOK_PREFIX, SCAN, hook_names, map_names, text_for_hooks
+from otel_tcplife.probe.stamp import STAMP_SIZE, Stamp, stamp_here
+
+_TRACER_SIZE = 16
+"""Bytes of struct tracer in bpf/scope.h."""
+
+
+def open_pinned(directory: Path, filters: Filters, sizes: Sizes, interim: float) -> AttachedProgram:
+    """Trace the whole host by the program that is pinned in this directory.
+
+    It is used as it is where it is the one that these options ask for; else one is loaded, and takes its place. Raise
+    BadUsage where the directory cannot be used, CannotTrace where the program cannot.
+    """
+    pins = PinDirectory(directory)
+    try:
+        with refusals_explained():
+            refuse_where_unmet()
+            pins.lock()
+            return _Start(pins, filters, sizes, interim, possible_cpus()).attach()
+    except BaseException:
+        pins.close()
+        raise
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The start of a tracer."""
+
+    pins: PinDirectory
+    filters: Filters
+    sizes: Sizes
+    interim: float
+    cpus: int
+
+    def attach(self) -> AttachedProgram:
+        """Have the right program in the hooks, and no other one pinned."""
+        wanted = stamp_here(self.filters, self.sizes, self.interim, self.cpus)
+        with ExitStack() as stack:
+            sets = [stack.enter_context(closing(each)) for each in self._whole_sets()]
+            newest = sets.pop() if sets else None
+            if newest and newest.stamp.program == wanted.program:
+                logger.info("going on with the BPF program that stayed in %s", self.pins.path)
+            else:
+                sets += [newest] if newest else []
+                newest = stack.enter_context(closing(self._make(newest, wanted)))
+            left = self._replace(sets, newest) if sets else Left()
+            return self._attached(newest, left)
+
+    def _whole_sets(self) -> list[PinnedSet]:
+        """All that there are, the oldest first; what is not whole is removed."""
+        found = {number: open_whole(self.pins, number) for number in self.pins.numbers()}
+        broken = [number for number, pinned in found.items() if pinned is None]
+        for number in broken:
+            self.pins.remove_set(number)
+        if self.pins.remove_unfinished() or broken:
+            logger.warning("what was pinned in %s was not whole, and has been removed", self.pins.path)
+        return [pinned for pinned in found.values() if pinned]
+
+    def _make(self, old: PinnedSet | None, wanted: Stamp) -> PinnedSet:
+        """Load the program and pin it; one that replaces another is not run yet."""
+        with ExitStack() as stack:
+            made: dict[str, int] = {}
+            stack.callback(lambda: [os.close(each) for each in made.values()])
+            alike = old if old and old.stamp.layout == wanted.layout else None
+            self._load(alike, made)
+            made["map_taken"] = alike.get("map_taken") if alike else bpf.make_array("taken", TAKEN_SIZE, mapped=True)
+            for name in [name for name in made if name.startswith("program_")]:
+                _hook_up(name.removeprefix("program_"), old, made)
+            made["map_stamp"] = bpf.make_array("stamp", STAMP_SIZE)
+            bpf.put_only(made["map_stamp"], replace(wanted, pins=sorted(made)).encoded())
+            number = max(self.pins.numbers(), default=0) + 1
+            self.pins.make_set(number, made)
+        pinned = open_whole(self.pins, number)
+        if pinned is None:
+            raise CannotTrace(f"what was just pinned in {self.pins.path} is not there any more")
+        if not alike and old:
+            logger.info("the BPF program that stayed is of another version: sessions that are open are adopted")
+        logger.info("the BPF program stays in %s when this ends", self.pins.path)
+        return pinned
+
+    def _load(self, alike: PinnedSet | None, made: dict[str, int]) -> None:
+        """Have the maps, the scan and the programs made, on the maps of another set where that holds the same."""
+        program = program_here(self.filters, self.sizes, Scope.HOST, interim=self.interim, hide_tracer=True)
+        with ExitStack() as stack:
+            pinned = [name for name in map_names() if alike and alike.has(f"map_{name}")]
+            kept = {name: stack.enter_context(alike.opened(f"map_{name}")) for name in pinned} if alike else {}
+            given = self._flows_before(kept)
+            maps, hooks = [name for name in map_names() if name != HOST_MAP], hook_names()
+            request = {
+                "text": text_for_hooks(program.text, flows_before=bool(given)),
+                "maps": maps,
+                "hooks": {tracepoint: HOOK_PREFIX + tracepoint for tracepoint in hooks},
+                "scan": SCAN,
+                "scan_target": program.scan_target,
+                "kept": kept,
+                "given": given,
+            }
+            with load_by_helper(request, [*kept.values(), *given.values()]) as receiver:
+                names, descriptors = receive_descriptors(receiver)
+        pins = [f"map_{name}" for name in names if name in maps]
+        pins += ["scan", *(f"program_{name}" for name in names if name in hooks)]
+        made.update(zip(pins, descriptors))
+
+    def _flows_before(self, kept: dict[str, int]) -> dict[str, int]:
+        """The flows that the program takes over in a map of another size, if there are such."""
+        before = kept.pop("flows_before", None)
+        if "flows" in kept and bpf.map_info(kept["flows"]).max_entries != self.sizes.max_sessions:
+            flows = kept.pop("flows")
+            if before is not None:
+                _move(before, flows)
+            return {"flows_before": flows}
+        return {"flows_before": before} if before is not None and any(bpf.keys(before)) else {}
+
+    def _replace(self, old: list[PinnedSet], new: PinnedSet) -> Left:
+        """Have the new program run, and no other one any more."""
+        new.run()
+        bpf.wait_for_programs()
+        left = take_over(old, new)
+        for each in old:
+            self.pins.remove_set(each.number)
+        return left
+
+    def _attached(self, pinned: PinnedSet, left: Left) -> AttachedProgram:
+        with pinned.opened("map_tracer") as tracer:
+            bpf.put_only(tracer, bytes(_TRACER_SIZE))  # the first scan of this process makes it the tracer
+        ring = pinned.get("map_ring")
+        return AttachedProgram(
+            ring=ring,
+            counters=pinned.get("map_counters"),
+            awaiting_owner=pinned.get("map_awaiting_owner"),
+            cgroup_paths=pinned.get("map_cgroup_paths"),
+            scan=pinned.get("scan"),
+            host=bpf.make_array(HOST_MAP, 1),  # not pinned: while no tracer runs, another process may trace the host
+            links=[],
+            ring_bytes=bpf.map_info(ring).max_entries,
+            cpus=self.cpus,
+            stay=Stay(self.pins, pinned.get("map_taken"), left),
+        )
+
+
+def _move(before: int, flows: int) -> None:
+    """Have one map of flows less, where there is a third. The program looks into the second one first, meanwhile, too.
+
+    What it writes into the first map within the moment that a flow takes is not moved: a state change that it missed.
+    """
+    size = bpf.map_info(before).value_size
+    for key in list(bpf.keys(before)):
+        flow = bpf.lookup(before, key, size)
+        if flow and bpf.insert(flows, key, flow):
+            bpf.delete(before, key)
+
+
+def _hook_up(tracepoint: str, old: PinnedSet | None, made: dict[str, int]) -> None:
+    """Add the hook at a raw tracepoint, and its link: those of the set before, which runs its program still, or new."""
+    hook, link = f"hook_{tracepoint}", f"link_{tracepoint}"
+    if old and old.has(hook) and old.has(link):
+        made[hook], made[link] = old.get(hook), old.get(link)
+        return
+    made[hook] = bpf.make_hook()
+    bpf.fill_hook(made[hook], made[f"program_{tracepoint}"])
+    made[link] = bpf.attach_hook(made[hook], tracepoint)
