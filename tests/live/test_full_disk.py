@@ -34,21 +34,25 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
 @contextmanager
-def _replaying(disk: Path, env: Mapping[str, str] = {}) -> Generator[subprocess.Popen[str]]:
+def _replaying(
+    disk: Path, env: Mapping[str, str] = {}, told: str = "No space left on device; retrying"
+) -> Generator[subprocess.Popen[str]]:
     """The command, on its way to write the sessions of a recording to the disk, which is full by now."""
     recording = disk.with_name("recording.csv")
     rows = [f"7,curl,4,192.0.2.1,{port},198.51.100.1,443,1,2,3.00" for port in range(1, _SESSIONS + 1)]
     recording.write_text("\n".join(["PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS", *rows, ""]))
     arguments = ["--no-table", "--replay", str(recording), "--otlp-file", str(disk / "data")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     with subprocess.Popen(
-        [COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env={**environment, **env}
+        [COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env={**_environment(), **env}
     ) as running:
         assert running.stderr
         try:
             assert running.stderr.readline().startswith("otel-tcplife: replaying; ")
-            told = "No space left on device; retrying"
             assert running.stderr.readline() == f"otel-tcplife: cannot write logs to {disk / 'data'}: {told}\n"
             yield running
         finally:
@@ -96,3 +100,21 @@ def test_what_still_waits_at_the_stop_is_unsent(disk: Path) -> None:
         f"file: {exported} exported, {_SESSIONS - exported} unsent",
     ]
     assert _ports(_written(disk)) == list(range(1, exported + 1))
+
+
+def test_what_a_full_disk_refused_waits_in_the_spool_for_the_next_start(disk: Path, tmp_path: Path) -> None:
+    """Logs and metrics, and each once."""
+    spool = {"OTEL_PYTHON_TCPLIFE_SPOOL": str(tmp_path / "spool")}
+    told = f"No space left on device; keeping all in {tmp_path / 'spool'}"
+    with _replaying(disk, spool, told) as running:
+        running.send_signal(signal.SIGTERM)
+        said = _said(running)
+    assert f"{_SESSIONS} sessions ended: {_SESSIONS} submitted" in said
+    (disk / "filling").unlink()
+    (tmp_path / "recording.csv").write_text("PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS\n")
+    arguments = ["--no-table", "--replay", str(tmp_path / "recording.csv"), "--otlp-file", str(disk / "data")]
+    subprocess.run([COMMAND, *arguments], env={**_environment(), **spool}, check=True)
+    assert _ports(_written(disk)) == list(range(1, _SESSIONS + 1))
+    points = read_otlp_json_lines(disk / "data" / "metrics.jsonl").points
+    durations = [point.count for point in points if point.name == "tcplife.session.duration"]
+    assert durations == [_SESSIONS]

@@ -13,7 +13,7 @@ from tests.support.private_systemd import UID, PrivateSystemd
 from tests.support.received import read_otlp_json_lines
 from tests.support.thread_status import ThreadStatus, threads_of
 
-_UNIT = Path(__file__).parents[2] / "docs" / "otel-tcplife.service"
+_UNIT = Path(__file__).parents[2] / "collector-config" / "systemd" / "otel-tcplife.service"
 _LOADER = 1 << 38 | 1 << 39
 _DROPPED = ThreadStatus((UID,) * 4, (UID,) * 4, (UID,), 0, 0, 0, _LOADER, 0, 1)
 
