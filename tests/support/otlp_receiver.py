@@ -144,13 +144,16 @@ class HttpHandler(BaseHTTPRequestHandler):
         """Keep the request, and have it answered."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._request = Request(self.path, headers, body)
-        self.receiver.take(self._request)
+        self.request_got = Request(self.path, headers, body)
+        self.receiver.take(self.request_got)
         self.receiver.act(self)
 
     def give_answer(self) -> None:
         """Give the receiver's answer."""
-        answer = self.receiver.answer_to(self._request)
+        self.give(self.receiver.answer_to(self.request_got))
+
+    def give(self, answer: Answer) -> None:
+        """Give this answer."""
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
@@ -202,7 +205,12 @@ class GrpcReceiver:
 
     def _export(self, signal: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        self.requests.append(Request(f"/v1/{signal}", metadata, request))
+        received = Request(f"/v1/{signal}", metadata, request)
+        self.requests.append(received)
+        return self.answer_to(received, context)
+
+    def answer_to(self, request: Request, context: grpc.ServicerContext) -> bytes:
+        """What is said to a request."""
         return self.answer(context)
 
     def stop(self) -> None:

@@ -1,0 +1,50 @@
+"""What a receiver knows from the metrics that it has taken, over all runs of the command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+
+from tests.support.otlp_receiver import Request
+
+_DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+
+_Series = tuple[frozenset[tuple[str, str]], int]
+"""The attributes, and when a cumulative series began."""
+
+
+def counted_sessions(requests: Iterable[Request]) -> int:
+    """How many sessions the histograms of duration have."""
+    delta = 0
+    cumulative: dict[_Series, int] = {}
+    for metric in _metrics(requests, "tcplife.session.duration"):
+        for point in metric.histogram.data_points:
+            if metric.histogram.aggregation_temporality == _DELTA:
+                delta += point.count
+            else:
+                key = frozenset((each.key, str(each.value)) for each in point.attributes), point.start_time_unix_nano
+                assert point.count >= cumulative.get(key, 0), "a cumulative count went back"
+                cumulative[key] = point.count
+    return delta + sum(cumulative.values())
+
+
+def booked(requests: Iterable[Request]) -> Counter[str]:
+    """Records of the sink `otlp`, by what has become of them, as the last (cumulative) metrics have it."""
+    outcomes = Counter[str]()
+    for metric in _metrics(requests, "tcplife.export.records"):
+        for point in metric.sum.data_points:
+            attributes = {each.key: each.value.string_value for each in point.attributes}
+            if attributes["tcplife.exporter"] == "otlp":
+                outcomes[attributes["tcplife.outcome"]] = point.as_int
+    return outcomes
+
+
+def _metrics(requests: Iterable[Request], name: str) -> Iterable[Metric]:
+    for request in [each for each in requests if each.signal == "metrics"]:
+        message = ExportMetricsServiceRequest.FromString(request.content)
+        for resource_metrics in message.resource_metrics:
+            for scope_metrics in resource_metrics.scope_metrics:
+                yield from (metric for metric in scope_metrics.metrics if metric.name == name)
