@@ -65,25 +65,37 @@ class Script(Generic[Act]):
     rejected: list[int] = field(default_factory=list[int])
     happened: dict[str, Happened] = field(default_factory=dict[str, Happened])
     """By the name of the answer."""
+    away: Act | None = None
+    """How all requests of logs are answered while the receiver is away."""
+    came_again: int = 0
+    """How many requests were acknowledged that had a record which was acknowledged before."""
+    _seen: set[int] = field(default_factory=set[int])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_answer(self, body: bytes) -> Answering[Act] | None:
         """How to answer a request of logs with this body, None to acknowledge it."""
         numbers = numbers_in(body)
         with self._lock:
+            if self.away:
+                return Answering("away", self.away, Fate.LATER)
             earlier = [each for each in self.happened.values() if {*each.numbers} & {*numbers}]
             for each in earlier:
                 each.again_at = each.again_at or time.monotonic()
             if earlier or len(self.happened) == len(self.answers):
-                self.acknowledged += numbers
+                self._acknowledge(numbers)
                 return None
             answer = self.answers[len(self.happened)]
             self.happened[answer.name] = Happened(numbers, time.monotonic())
             refused = {Fate.TAKEN: 0, Fate.TAKEN_IN_PART: REJECTED_IN_PART, Fate.REJECTED: len(numbers)}
             if answer.fate in refused:
                 self.rejected += numbers[: refused[answer.fate]]
-                self.acknowledged += numbers[refused[answer.fate] :]
+                self._acknowledge(numbers[refused[answer.fate] :])
             return answer
+
+    def _acknowledge(self, numbers: list[int]) -> None:
+        self.came_again += not self._seen.isdisjoint(numbers)
+        self._seen.update(numbers)
+        self.acknowledged += numbers
 
     @property
     def settled(self) -> int:

@@ -84,8 +84,9 @@ class HttpReceiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), HttpHandler)
+    def __init__(self, port: int = 0) -> None:
+        """On this port, or on any that is free."""
+        super().__init__(("127.0.0.1", port), HttpHandler)
         self.address = f"127.0.0.1:{self.server_port}"
         self.endpoint = f"http://{self.address}"
         self.answer = Answer(200, PROTOBUF)
@@ -184,7 +185,8 @@ class FileReceiver(HttpReceiver):
 class GrpcReceiver:
     """A gRPC server that answers Export with `answer`, which is called with the context of the call."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, **options: int) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, *, port: int = 0, **options: int) -> None:
+        """On this port, or on any that is free."""
         self.answer: Callable[[grpc.ServicerContext], bytes] = lambda _: b""
         self.requests: list[Request] = []
         self._server = grpc.server(
@@ -195,7 +197,7 @@ class GrpcReceiver:
             handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
             service = f"opentelemetry.proto.collector.{signal}.v1.{signal.title()}Service"
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-        listen = "127.0.0.1:0"
+        listen = f"127.0.0.1:{port}"
         port = (
             self._server.add_secure_port(listen, credentials) if credentials else self._server.add_insecure_port(listen)
         )
