@@ -25,6 +25,11 @@ def _say(status: int, body: bytes = b"", **headers: str) -> HttpAct:
     return lambda handler: handler.give(answer)
 
 
+def away(handler: HttpHandler) -> None:
+    """The receiver is busy for as long as this is what it says."""
+    handler.give(Answer(503))
+
+
 def _ask_for_date(handler: HttpHandler) -> None:
     """To come again between two and three seconds from now: dates have whole seconds."""
     handler.give(Answer(503, {"Retry-After": formatdate(time.time() + 3, usegmt=True)}))

@@ -11,19 +11,16 @@ from pathlib import Path
 import grpc
 
 from tests.faults.balance import read_balance
+from tests.faults.http_answers import away
 from tests.faults.metrics import booked
 from tests.faults.receiving import GrpcScripted, HttpScripted, Script
 from tests.faults.replaying import Replaying
-from tests.support.otlp_receiver import Answer, HttpHandler, HttpReceiver
+from tests.support.otlp_receiver import HttpReceiver
 
 _KILLS = 5
 """The receiver is away at the first, the third and the last one."""
 _SESSIONS = 3000
 """Of each run: more than a kill can come too late for."""
-
-
-def _http_away(handler: HttpHandler) -> None:
-    handler.give(Answer(503))
 
 
 def _grpc_away(context: grpc.ServicerContext) -> bytes:
@@ -42,11 +39,11 @@ class _Killed:
 
 def _killed_runs(receiver: HttpScripted | GrpcScripted, env: dict[str, str], chance: random.Random) -> list[_Killed]:
     """Each is killed at a random moment, some of them while the receiver is away."""
-    away = _grpc_away if isinstance(receiver, GrpcScripted) else _http_away
+    is_away = _grpc_away if isinstance(receiver, GrpcScripted) else away
     runs: list[_Killed] = []
     for run in range(_KILLS):
         numbers = range(run * _SESSIONS, (run + 1) * _SESSIONS)
-        receiver.script.away = away if run % 2 == 0 else None  # pyright: ignore[reportAttributeAccessIssue]
+        receiver.script.away = is_away if run % 2 == 0 else None  # pyright: ignore[reportAttributeAccessIssue]
         with HttpReceiver() as metrics:
             env = {**env, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{metrics.endpoint}/v1/metrics"}
             with Replaying(env) as command:
