@@ -54,13 +54,17 @@ def spool(left: Path, tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
+_COUNTS = 5 * 4096
+"""Bytes at the beginning of the file, in which it says how much there is in it."""
+
+
 def _overwrite(share: float) -> Callable[[Path], None]:
-    """Have random bytes in the middle of the file."""
+    """Have random bytes in the middle of the requests."""
 
     def damage(file: Path) -> None:
-        size = file.stat().st_size
+        size = file.stat().st_size - _COUNTS
         with file.open("r+b") as opened:
-            opened.seek(int(size * (1 - share) / 2))
+            opened.seek(_COUNTS + int(size * (1 - share) / 2))
             opened.write(random.randbytes(int(size * share)))
 
     return damage
@@ -121,6 +125,7 @@ def test_what_was_damaged_is_counted(fault: str, spool: Path) -> None:
     assert balance.waiting == 0
     assert balance.sinks["otlp"] == {"exported": len(_OWN)} or balance.sinks["otlp"]["spooled"]
     assert balance.sinks["otlp_spool"]["exported"] + balance.sinks["otlp_spool"]["damaged"] >= _LEFT
+    assert 0 <= balance.sinks["otlp_spool"]["damaged"] < _LEFT
     assert (balance.sinks["otlp_spool"]["damaged"] > 0) == (fault != "nothing")
     assert {*receiver.script.acknowledged} <= {*range(_OWN.stop)}
 

@@ -179,12 +179,12 @@ class Spool:
                     self._rescue("gone")
                 try:
                     return self._act(act) if is_transaction else act(self._connection)
-                except sqlite3.OperationalError:  # a full disk, or one that cannot be read or written to
-                    raise
-                except sqlite3.DatabaseError:
+                except spool_file.DAMAGE as error:
+                    if spool_file.is_passing(error):
+                        raise
                     self._rescue("damaged")
                     return self._act(act)
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
 
     def _act(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -202,14 +202,16 @@ class Spool:
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        """The open file; what another version has written is set aside, and so is what is no spool at all."""
+        """The open file; one that another version has written, or that is damaged, is set aside."""
         self._make_file()
         try:
             connection = spool_file.open_file(self._path, self._most_bytes)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            return self._connect_anew("damaged")
+        except spool_file.DAMAGE as error:
+            if spool_file.is_passing(error):
+                raise
+            self._connection = spool_file.open_damaged(self._path)
+            self._rescue("damaged")
+            return self._connection
         except spool_file.OtherVersion as other:
             return self._connect_anew(f"version-{other.version}")
         found = self._path.stat()
@@ -243,10 +245,11 @@ class Spool:
     def _rescue(self, why: str) -> None:
         """Begin a file with all requests that can be read of the one that is damaged, or has gone from its place."""
         damaged = self._connection
+        known, rows = spool_file.salvage(damaged)
+        known |= {stream: total.items for stream, total in self._totals.items()}
         self._connection = self._connect_anew(why)
-        known, self._totals = self._totals, {}
-        rows = spool_file.readable(damaged)
         damaged.close()
+        self._totals = {}
 
         def copy(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -254,9 +257,10 @@ class Spool:
                 self._add_to_total(row.stream, row.items, len(row.body))
 
         self._act(copy)
-        for stream, total in known.items():
-            self._lost[stream] += max(total.items - self.items(stream), 0)
-        logger.warning("%d requests of the spool that is %s are in the new one", len(rows), why)
+        for stream, items in known.items():
+            self._lost[stream] += max(items - self.items(stream), 0)
+        if known or rows:
+            logger.warning("%d requests of the spool that is %s are in the new one", len(rows), why)
 
     def _learn(self, connection: sqlite3.Connection) -> None:
         """Learn what waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import zlib
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ _SCHEMA = """
         stream TEXT PRIMARY KEY, items INTEGER NOT NULL, bytes INTEGER NOT NULL -- of all requests of the stream
     );
 """
+
+# Of SQLITE_FULL, IOERR, READONLY, CANTOPEN, BUSY and LOCKED, NOMEM; before Python 3.11 errors have no code
+_PASSING = ("is full", "disk I/O error", "readonly", "unable to open", "locked", "out of memory")
 
 COLUMNS = "id, stream, at, items, body, crc"
 
@@ -80,10 +83,23 @@ def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
             raise OtherVersion(version)
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        if _layout(connection) != _right_layout():
+            raise sqlite3.DatabaseError("its layout is damaged")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _layout(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """All tables with their columns, as they were made; SQLite takes a text that is damaged for another table."""
+    return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _right_layout() -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _layout(connection)
 
 
 class OtherVersion(Exception):
@@ -94,20 +110,47 @@ class OtherVersion(Exception):
         self.version = version
 
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What is raised about a file that is damaged, unless is_passing() says otherwise; the other where it is no text."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether it says that the file cannot be read or written to at present; all others are said of a damaged one."""
+    return isinstance(error, sqlite3.OperationalError) and any(reason in str(error) for reason in _PASSING)
+
+
 def is_whole(connection: sqlite3.Connection) -> bool:
     """Whether SQLite finds no fault in the file. It reads all of it."""
     return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
 
 
-def readable(damaged: sqlite3.Connection) -> list[Row]:
-    """All rows that are whole, from either end up to the first damage that SQLite stops at."""
+def open_damaged(path: Path) -> sqlite3.Connection:
+    """Open a file of which open_file() said that it is damaged, to salvage what can be read of it."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # it leaves no file of shared memory beside it
+    return connection
+
+
+def salvage(damaged: sqlite3.Connection) -> tuple[dict[str, int], list[Row]]:
+    """How many items each stream had, as far as that can be read, and the rows that are whole.
+
+    These are all from either end up to the first damage that SQLite stops at.
+    """
+    totals: dict[str, int] = {}
     rows: dict[int, Row] = {}
+    with suppress(*DAMAGE):  # or SQLite reads nothing of a file that is shorter than it says
+        damaged.execute("PRAGMA writable_schema = ON")
+    with suppress(*DAMAGE):
+        for stream, items, size in damaged.execute("SELECT stream, items, bytes FROM totals"):
+            if [type(stream), type(items), type(size)] == [str, int, int] and 0 <= items <= size:
+                totals[stream] = items
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*DAMAGE):
             for values in damaged.execute(f"SELECT {COLUMNS} FROM requests ORDER BY id {order}"):
                 if (found := Row(*values)).is_whole:
                     rows[found.id] = found
-    return [*rows.values()]
+    return totals, [*rows.values()]
 
 
 def shrink(connection: sqlite3.Connection) -> None:
