@@ -91,34 +91,38 @@ def _bombs() -> list[tuple[str, bytes, str]]:
     return [("a gzip bomb", plain, "gzip"), ("a gzip bomb in gzip", gzip.compress(plain), "gzip, gzip")]
 
 
+_SIMPLE: dict[str, tuple[HttpAct, Fate]] = {
+    "200 that rejects some": (_say(200, partial_success(3)), Fate.TAKEN_IN_PART),
+    "202 without a body": (_say(202), Fate.TAKEN),
+    "200 with garbage": (_say(200, b"\xff\x00garbage"), Fate.TAKEN),
+    "200 whose body drips": (_drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"), Fate.TAKEN),
+    "200 cut off": (_write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{"), Fate.TAKEN),
+    "301": (_say(301, Location="http://192.0.2.1/"), Fate.REJECTED),
+    "307 to itself": (_say(307, Location="/v1/logs"), Fate.REJECTED),
+    "400": (_say(400), Fate.REJECTED),
+    "401": (_say(401), Fate.REJECTED),
+    "404": (_say(404, b"<html>"), Fate.REJECTED),
+    "500": (_say(500), Fate.REJECTED),
+    "400 without an end": (_endless, Fate.REJECTED),
+    "413": (_say(413), Fate.IN_PARTS),
+    "429": (_say(429), Fate.LATER),
+    "502": (_say(502, b"<html>bad gateway</html>"), Fate.LATER),
+    "503 with garbage in Retry-After": (_say(503, Retry_After="soon\t-1"), Fate.LATER),
+    "504": (_say(504), Fate.LATER),
+    "a hang": (_hang, Fate.LATER),
+    "a status that drips": (_drip(b"HTTP/1.1 20"), Fate.LATER),
+    "headers that drip": (_drip(b"HTTP/1.1 200 OK\r\nX: "), Fate.LATER),
+    "a reset": (_reset, Fate.LATER),
+    "no answer": (_hang_up, Fate.LATER),
+    "garbage": (_write(b"\x00\xff\r\n\r\n"), Fate.LATER),
+    "another protocol": (_write(b"SSH-2.0-OpenSSH_9.2\r\n"), Fate.LATER),
+}
+"""Each way by its name, and what becomes of the records."""
+
+
 def http_answers() -> list[Answering[HttpAct]]:
     """The table of OTLP/HTTP, and what is no HTTP."""
-    simple: dict[str, tuple[HttpAct, Fate]] = {
-        "200 that rejects some": (_say(200, partial_success(3)), Fate.TAKEN_IN_PART),
-        "202 without a body": (_say(202), Fate.TAKEN),
-        "200 with garbage": (_say(200, b"\xff\x00garbage"), Fate.TAKEN),
-        "200 whose body drips": (_drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"), Fate.TAKEN),
-        "200 cut off": (_write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{"), Fate.TAKEN),
-        "301": (_say(301, Location="http://192.0.2.1/"), Fate.REJECTED),
-        "307 to itself": (_say(307, Location="/v1/logs"), Fate.REJECTED),
-        "400": (_say(400), Fate.REJECTED),
-        "401": (_say(401), Fate.REJECTED),
-        "404": (_say(404, b"<html>"), Fate.REJECTED),
-        "500": (_say(500), Fate.REJECTED),
-        "400 without an end": (_endless, Fate.REJECTED),
-        "413": (_say(413), Fate.IN_PARTS),
-        "429": (_say(429), Fate.LATER),
-        "502": (_say(502, b"<html>bad gateway</html>"), Fate.LATER),
-        "503 with garbage in Retry-After": (_say(503, Retry_After="soon\t-1"), Fate.LATER),
-        "504": (_say(504), Fate.LATER),
-        "a hang": (_hang, Fate.LATER),
-        "a status that drips": (_drip(b"HTTP/1.1 20"), Fate.LATER),
-        "headers that drip": (_drip(b"HTTP/1.1 200 OK\r\nX: "), Fate.LATER),
-        "a reset": (_reset, Fate.LATER),
-        "no answer": (_hang_up, Fate.LATER),
-        "garbage": (_write(b"\x00\xff\r\n\r\n"), Fate.LATER),
-        "another protocol": (_write(b"SSH-2.0-OpenSSH_9.2\r\n"), Fate.LATER),
-    }
+    simple = dict(_SIMPLE)
     for name, body, encoding in _bombs():
         simple[name] = _say(200, body, Content_Encoding=encoding), Fate.TAKEN
         simple[f"400 with {name}"] = (
