@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
@@ -31,15 +31,22 @@ def counted_sessions(requests: Iterable[Request]) -> int:
     return delta + sum(cumulative.values())
 
 
-def booked(requests: Iterable[Request]) -> Counter[str]:
-    """Records of the sink `otlp`, by what has become of them, as the last (cumulative) metrics have it."""
+def booked(requests: Sequence[Request], sink: str = "otlp") -> Counter[str]:
+    """Records of the sink, by what has become of them, as the last metrics have it, which must be cumulative."""
     outcomes = Counter[str]()
-    for metric in _metrics(requests, "tcplife.export.records"):
-        for point in metric.sum.data_points:
-            attributes = {each.key: each.value.string_value for each in point.attributes}
-            if attributes["tcplife.exporter"] == "otlp":
-                outcomes[attributes["tcplife.outcome"]] = point.as_int
+    for request in reversed(requests):
+        for metric in _metrics([request], "tcplife.export.records"):
+            for point in metric.sum.data_points:
+                attributes = {each.key: each.value.string_value for each in point.attributes}
+                if attributes["tcplife.exporter"] == sink:
+                    outcomes[attributes["tcplife.outcome"]] = point.as_int
+            return outcomes
     return outcomes
+
+
+def waiting(requests: Sequence[Request]) -> int:
+    """Records that wait in the spool, as the last metrics have it, where none waited when the command was started."""
+    return booked(requests)["spooled"] - sum(booked(requests, "otlp_spool").values())
 
 
 def _metrics(requests: Iterable[Request], name: str) -> Iterable[Metric]:

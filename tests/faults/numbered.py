@@ -16,11 +16,15 @@ _PORTS = 60_000
 
 
 def rows(numbers: Iterable[int]) -> str:
-    """The lines of a recording of these sessions."""
-    return "".join(
-        f"7,curl,4,{IPv4Address(_FIRST_ADDRESS + number // _PORTS)},{number % _PORTS + 1},198.51.100.1,443,1,2,3.00\n"
-        for number in numbers
-    )
+    """The lines of a recording of these sessions, which differ in more than their numbers, as those of a host do."""
+    return "".join(map(_row, numbers))
+
+
+def _row(number: int) -> str:
+    address, port = IPv4Address(_FIRST_ADDRESS + number // _PORTS), number % _PORTS + 1
+    various = number * 2654435761 % (1 << 32)
+    sizes = f"{various % 997},{various % 1999},{various % 100_003}.{various % 90 + 10}"
+    return f"{various % 30_011},curl,4,{address},{port},198.51.100.{various % 251},443,{sizes}\n"
 
 
 def numbers_in(body: bytes) -> list[int]:

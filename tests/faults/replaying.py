@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import Self
@@ -36,6 +37,7 @@ class Replaying:
             env={**inherited, **env},
         )
         self.pid = self._process.pid
+        self._feeder: threading.Thread | None = None
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -54,9 +56,20 @@ class Replaying:
             self._process.stdin.write(rows(numbers[start - numbers.start :][:_AT_ONCE]))
             self._process.stdin.flush()
 
+    def begin_to_feed(self, numbers: range) -> None:
+        """The same as feed(), but return at once: it may not read for a while. Nothing else is fed until end()."""
+        self._feeder = threading.Thread(target=self._feed_while_it_reads, args=(numbers,))
+        self._feeder.start()
+
+    def _feed_while_it_reads(self, numbers: range) -> None:
+        with suppress(BrokenPipeError):
+            self.feed(numbers)
+
     def end(self) -> int:
         """The recording ends here: wait until the command has ended, too, and return its exit code."""
         assert self._process.stdin
+        if self._feeder:
+            self._feeder.join()
         self._process.stdin.close()
         return self.wait()
 
@@ -75,6 +88,8 @@ class Replaying:
         self._process.kill()
         self._process.wait()
         self._reader.join()
+        if self._feeder:
+            self._feeder.join()
 
     @property
     def most_memory(self) -> int:

@@ -43,6 +43,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command.wait_until(lambda: booked([*receiver.requests])["spooled"] == _LEFT)
     with closing(sqlite3.connect(spool / "spool.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (spool / "spool.reserve").unlink()
     assert [path.name for path in spool.iterdir()] == ["spool.db"]
     return spool
 

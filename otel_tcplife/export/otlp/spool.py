@@ -18,12 +18,12 @@ from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_SPOOL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp import own_files, spool_file
 from otel_tcplife.export.otlp.request import Request
+from otel_tcplife.export.otlp.reserve import Reserve
 from otel_tcplife.log import logger
 
 _FILE = "spool.db"
 _SHRINK_FROM = 1 << 18
 """Bytes of a file that is given back to the disk when nothing waits in it any more."""
-_COMPRESSION_LEVEL = 1
 _NAME = f"have {OTEL_PYTHON_TCPLIFE_SPOOL} name"
 _NAME_ANOTHER = f"{_NAME} a directory that this user can write to, and no other agent uses"
 
@@ -72,9 +72,10 @@ class Spool:
         self._totals: dict[str, _Total] = {}
         self._lost: Counter[str] = Counter()
         try:
-            self._connection = self._connect()
+            self._reserve = Reserve(self._path.parent)
+            self._connection = self._with_reserve(self._connect)
             self._within(self._learn)
-            self._within(_check)
+            self._within(spool_file.check)
         except (OSError, sqlite3.Error, CannotSpool) as error:
             remedy = error.remedy(_NAME) if isinstance(error, own_files.Unsafe) else _NAME_ANOTHER
             raise BadUsage(f"cannot use the spool {directory}: {_reason(error)}", remedy) from error
@@ -107,7 +108,8 @@ class Spool:
         """How many records or data points of a stream the disk has lost since the last call. Raise CannotSpool."""
 
         def look(connection: sqlite3.Connection) -> int:
-            if connection.execute("SELECT 1 FROM requests WHERE stream = ?", (stream,)).fetchone() is None:
+            some = "SELECT 1 FROM requests WHERE stream = ?"
+            if self.items(stream) and connection.execute(some, (stream,)).fetchone() is None:
                 self._lost[stream] += self.items(stream)
                 self._set_total(stream, _Total())
             return self._lost.pop(stream, 0)
@@ -116,7 +118,7 @@ class Spool:
 
     def add(self, stream: str, requests: list[Request]) -> Waiting:
         """Keep requests as one, behind those that wait. Raise CannotSpool where there is no room."""
-        request, body = _joined(requests)
+        request, body = spool_file.joined(requests)
         if self.bytes + len(body) > self._most_bytes:
             raise CannotSpool(f"the spool {self.directory} is full")
 
@@ -149,7 +151,7 @@ class Spool:
 
     def settle(self, waiting: Waiting, left: list[Request]) -> None:
         """Have what is left of a request wait in its place; with nothing left, it is gone. Raise CannotSpool."""
-        request, body = _joined(left) if left else (Request(b"", 0), b"")
+        request, body = spool_file.joined(left) if left else (Request(b"", 0), b"")
 
         def update(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM requests WHERE id = ?", (waiting.id,))
@@ -158,10 +160,11 @@ class Spool:
                 connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
             self._add_to_total(waiting.stream, request.items - waiting.request.items, len(body) - waiting.size)
 
-        self._within(update)
-        if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
-            with suppress(CannotSpool):
+        self._with_reserve(lambda: self._within(update))
+        with suppress(CannotSpool, OSError):
+            if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
                 self._within(spool_file.shrink, is_transaction=False)
+        self._reserve.hold()
 
     def close(self) -> None:
         """Leave all that waits to the next start."""
@@ -186,6 +189,15 @@ class Spool:
                     return self._act(act)
             except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
+
+    def _with_reserve(self, act: Callable[[], Result]) -> Result:
+        """Do something that has to be done on a full disk, too."""
+        try:
+            return act()
+        except (sqlite3.OperationalError, CannotSpool) as error:
+            if not spool_file.may_be_full(error) or not self._reserve.give():
+                raise
+            return act()
 
     def _act(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do all of it or nothing."""
@@ -276,18 +288,6 @@ class Spool:
     def _set_total(self, stream: str, total: _Total) -> None:
         self._totals[stream] = total
         self._connection.execute("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (stream, total.items, total.bytes))
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Raise DatabaseError where SQLite finds a fault in the file."""
-    if not spool_file.is_whole(connection):
-        raise sqlite3.DatabaseError("it is damaged")
-
-
-def _joined(requests: list[Request]) -> tuple[Request, bytes]:
-    """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
-    whole = b"".join(request.body for request in requests)
-    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
 
 
 def _reason(error: Exception) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import time
 import zlib
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from otel_tcplife.export.otlp.request import Request
+
+_COMPRESSION_LEVEL = 1
 
 VERSION = 1
 """Of the layout, kept as user_version."""
@@ -20,7 +25,8 @@ _PRAGMAS = (
     "locking_mode = EXCLUSIVE",  # so that no second agent sends the same requests
     "journal_mode = WAL",
     "synchronous = NORMAL",  # what was written survives kill -9, though not always a power cut
-    "journal_size_limit = 4194304",
+    "wal_autocheckpoint = 256",  # pages: less than the reserve has, so that they have room on a full disk
+    "journal_size_limit = 1048576",
 )
 
 # SQLite does not notice each damage of its pages: of a row it is known by `crc`, and what is lost with it by `totals`
@@ -77,7 +83,7 @@ def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute(f"PRAGMA max_page_count = {2 * most_bytes // _PAGE + _SLACK_PAGES}")
+        connection.execute(f"PRAGMA max_page_count = {_most_pages(most_bytes)}")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION):
             raise OtherVersion(version)
@@ -89,6 +95,13 @@ def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _most_pages(most_bytes: int) -> int:
+    """Pages for so many bytes of requests, or as many as the process may write (setrlimit(2))."""
+    pages = 2 * most_bytes // _PAGE + _SLACK_PAGES
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return pages if limit == resource.RLIM_INFINITY else max(min(pages, limit // _PAGE), 1)
 
 
 def _layout(connection: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -119,9 +132,21 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and any(reason in str(error) for reason in _PASSING)
 
 
-def is_whole(connection: sqlite3.Connection) -> bool:
-    """Whether SQLite finds no fault in the file. It reads all of it."""
-    return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+def may_be_full(error: Exception) -> bool:
+    """Whether it may be said because a disk has no room."""
+    return any(reason in str(error) for reason in ("is full", "disk I/O error"))
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseError where SQLite finds a fault in the file. It reads all of it."""
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("it is damaged")
+
+
+def joined(requests: list[Request]) -> tuple[Request, bytes]:
+    """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
+    whole = b"".join(request.body for request in requests)
+    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
 
 
 def open_damaged(path: Path) -> sqlite3.Connection:

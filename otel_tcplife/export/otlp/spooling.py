@@ -177,7 +177,8 @@ class SpoolingLogExporter:
     def _oldest(self) -> _Work | None:
         """What waits for longest in the spool, where anything does."""
         waiting = self._spool.oldest(self.name, self._after)
-        self._book_lost()
+        with suppress(CannotSpool):  # later, then; what is not booked yet holds nothing up
+            self._book_lost()
         if waiting is None:
             self._waits = False
             return None
