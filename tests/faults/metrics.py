@@ -33,12 +33,21 @@ def counted_sessions(requests: Iterable[Request]) -> int:
 
 def booked(requests: Sequence[Request], sink: str = "otlp") -> Counter[str]:
     """Records of the sink, by what has become of them, as the last metrics have it, which must be cumulative."""
+    return _outcomes(requests, "tcplife.export.records", {"tcplife.exporter": sink})
+
+
+def probed(requests: Sequence[Request]) -> Counter[str]:
+    """Sessions by what has become of them before any sink, as the last metrics have it."""
+    return _outcomes(requests, "tcplife.probe.sessions", {})
+
+
+def _outcomes(requests: Sequence[Request], name: str, wanted: dict[str, str]) -> Counter[str]:
     outcomes = Counter[str]()
     for request in reversed(requests):
-        for metric in _metrics([request], "tcplife.export.records"):
+        for metric in _metrics([request], name):
             for point in metric.sum.data_points:
                 attributes = {each.key: each.value.string_value for each in point.attributes}
-                if attributes["tcplife.exporter"] == sink:
+                if wanted.items() <= attributes.items():
                     outcomes[attributes["tcplife.outcome"]] = point.as_int
             return outcomes
     return outcomes
