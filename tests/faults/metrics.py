@@ -54,7 +54,7 @@ def _outcomes(requests: Sequence[Request], name: str, wanted: dict[str, str]) ->
 
 
 def waiting(requests: Sequence[Request]) -> int:
-    """Records that wait in the spool, as the last metrics have it, where none waited when the command was started."""
+    """How many more records wait in the spool than when the command was started, as the last metrics have it."""
     return booked(requests)["spooled"] - sum(booked(requests, "otlp_spool").values())
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from tests.faults.balance import read_balance
 from tests.faults.live import OwnTraffic, own_traffic
-from tests.faults.metrics import booked, probed
+from tests.faults.metrics import booked, probed, waiting
 from tests.support.host_agent import COMMAND, HostAgent
 from tests.support.otlp_receiver import Answer, HttpReceiver, Request
+from tests.support.received import ReceivedLog
 
 _SESSIONS = 400
 
@@ -58,53 +59,65 @@ def _agent(receiver: HttpReceiver, traffic: OwnTraffic, **variables: str) -> Hos
     return HostAgent(["--no-table", "-L", str(traffic.port)], env)
 
 
-def _wait_for(agent: HostAgent, reached: int, *, receiver: HttpReceiver) -> None:
-    """Wait until so many records are exported, or in the spool."""
-    while (outcomes := booked([*receiver.requests]))["exported"] + outcomes["spooled"] < reached:
+def _wait_for(agent: HostAgent, made: int, receiver: HttpReceiver) -> None:
+    """Wait until so many sessions have been seen to end, and those that were submitted are exported, or spooled."""
+    while True:
+        probe, records = probed([*receiver.requests]), booked([*receiver.requests])
+        seen = sum(probe.values()) - probe["filtered"]
+        if seen >= made and records["exported"] + records["spooled"] == probe["submitted"]:
+            return
         assert Path(f"/proc/{agent.pid}").exists(), agent.said
         time.sleep(0.01)
+
+
+def _check(received: list[ReceivedLog], attribute: str, made: list[int], lost: Counter[str]) -> None:
+    """Raise AssertionError where sessions are there twice, or are not there and were not counted as lost.
+
+    The whole end of a session can be missed, which is counted as not_followed, as are sessions of others.
+    """
+    found = Counter(int(log.attributes[attribute]) for log in received)
+    assert not found - Counter(made)
+    missing = len(made) - len(received) - lost["ring_full"] - lost["map_full"]
+    assert 0 <= missing <= lost["not_followed"]
 
 
 def test_what_is_spooled_survives_kill_9(traffic: OwnTraffic, receiver: _Receiver, tmp_path: Path) -> None:
     receiver.is_away = True
     with _agent(receiver, traffic, SPOOL=str(tmp_path)) as killed:
         made = traffic.make("sessions", _SESSIONS)
-        _wait_for(killed, _SESSIONS, receiver=receiver)
+        _wait_for(killed, len(made), receiver)
+        lost, kept = probed([*receiver.requests]), booked([*receiver.requests])
         killed.stop(signal.SIGKILL)
     receiver.is_away = False
     receiver.requests.clear()
     with _agent(receiver, traffic, SPOOL=str(tmp_path)) as second:
         made += traffic.make("sessions", 10)
-        while len(traffic.of([*receiver.requests])) < len(made):
-            time.sleep(0.05)
+        while waiting([*receiver.requests]) + kept["spooled"] or not booked([*receiver.requests]):
+            time.sleep(0.01)
         assert second.stop() == 0
     balance = read_balance(second.said)
     balance.check()
-    assert balance.found == _SESSIONS
+    assert balance.found == kept["spooled"] > _SESSIONS // 2
     assert not balance.waiting
-    received = Counter(log.attributes["network.peer.port"] for log in traffic.of(receiver.requests))
-    assert received == Counter(made)
+    _check(traffic.of(receiver.requests), "network.peer.port", made, lost + balance.source)
 
 
 def test_what_comes_while_it_is_stopped_is_exported_or_counted(traffic: OwnTraffic, receiver: _Receiver) -> None:
     with _agent(receiver, traffic, RING_BYTES="4096") as agent:
         before = traffic.make("sessions", 5)
-        _wait_for(agent, len(before), receiver=receiver)
+        _wait_for(agent, len(before), receiver)
         os.kill(agent.pid, signal.SIGSTOP)
         made = before + traffic.make("sessions", _SESSIONS)
         os.kill(agent.pid, signal.SIGCONT)
-        while sum((outcomes := probed([*receiver.requests])).values()) - outcomes["filtered"] < len(made):
-            time.sleep(0.01)
+        _wait_for(agent, len(made), receiver)
         made += traffic.make("sessions", 5)
         assert agent.stop() == 0
     balance = read_balance(agent.said)
     balance.check()
-    received = [int(log.attributes["network.peer.port"]) for log in traffic.of(receiver.requests)]
+    received = traffic.of(receiver.requests)
     assert balance.source["ring_full"] > 0
     assert len(received) == balance.exported
-    assert not Counter(received) - Counter(made)
-    assert len(made) == len(received) + balance.source["ring_full"] + balance.source["map_full"]
-    assert {*made[:5], *made[-5:]} <= {*received}
+    _check(received, "network.peer.port", made, balance.source)
 
 
 def test_a_storm_of_forks(traffic: OwnTraffic, receiver: _Receiver) -> None:
@@ -116,7 +129,7 @@ def test_a_storm_of_forks(traffic: OwnTraffic, receiver: _Receiver) -> None:
     balance = read_balance(agent.said)
     balance.check()
     received = traffic.of(receiver.requests)
-    assert Counter(log.attributes["process.pid"] for log in received) == Counter(pids)
+    _check(received, "process.pid", pids, balance.source)
     assert {log.attributes["tcplife.owner.source"] for log in received} == {"connect"}
 
 

@@ -1,7 +1,7 @@
 """Sessions on loopback, as many as standard input asks for, with a server on PORT: `sessions 10`, or `forks 10`.
 
-Each order is answered with one line of JSON, when all of its sessions have ended. For `sessions` it has the ports of the
-client, for `forks` the pids of the processes that had one session each.
+Each order is answered with one line of JSON, when all of its sessions have ended. For `sessions` it has the ports of
+the client, for `forks` the pids of the processes that had one session each.
 """
 
 from __future__ import annotations
