@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+)
 
 from tests.support.otlp_receiver import Request
 
@@ -16,8 +21,11 @@ _Series = tuple[frozenset[tuple[str, str]], int]
 """The attributes, and when a cumulative series began."""
 
 
-def counted_sessions(requests: Iterable[Request]) -> int:
-    """How many sessions the histograms of duration have."""
+def counted_sessions(requests: Iterable[Request], *, by_start: bool = True) -> int:
+    """How many sessions the histograms of duration have.
+
+    With `by_start`, what begins at another time is another cumulative series, as that of another run is.
+    """
     delta = 0
     cumulative: dict[_Series, int] = {}
     for metric in _metrics(requests, "tcplife.session.duration"):
@@ -25,7 +33,8 @@ def counted_sessions(requests: Iterable[Request]) -> int:
             if metric.histogram.aggregation_temporality == _DELTA:
                 delta += point.count
             else:
-                key = frozenset((each.key, str(each.value)) for each in point.attributes), point.start_time_unix_nano
+                start = point.start_time_unix_nano if by_start else 0
+                key = frozenset((each.key, str(each.value)) for each in point.attributes), start
                 assert point.count >= cumulative.get(key, 0), "a cumulative count went back"
                 cumulative[key] = point.count
     return delta + sum(cumulative.values())
@@ -58,9 +67,16 @@ def waiting(requests: Sequence[Request]) -> int:
     return booked(requests)["spooled"] - sum(booked(requests, "otlp_spool").values())
 
 
-def _metrics(requests: Iterable[Request], name: str) -> Iterable[Metric]:
+def points(requests: Iterable[Request]) -> Iterable[HistogramDataPoint | NumberDataPoint]:
+    """All data points."""
+    for metric in _metrics(requests):
+        yield from metric.histogram.data_points
+        yield from metric.sum.data_points
+
+
+def _metrics(requests: Iterable[Request], name: str = "") -> Iterable[Metric]:
     for request in [each for each in requests if each.signal == "metrics"]:
         message = ExportMetricsServiceRequest.FromString(request.content)
         for resource_metrics in message.resource_metrics:
             for scope_metrics in resource_metrics.scope_metrics:
-                yield from (metric for metric in scope_metrics.metrics if metric.name == name)
+                yield from (metric for metric in scope_metrics.metrics if name in (metric.name, ""))
