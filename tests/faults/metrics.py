@@ -21,23 +21,39 @@ _Series = tuple[frozenset[tuple[str, str]], int]
 """The attributes, and when a cumulative series began."""
 
 
-def counted_sessions(requests: Iterable[Request], *, by_start: bool = True) -> int:
-    """How many sessions the histograms of duration have.
+class SessionCounter:
+    """How many sessions the histograms of duration have, over all requests added."""
 
-    With `by_start`, what begins at another time is another cumulative series, as that of another run is.
-    """
-    delta = 0
-    cumulative: dict[_Series, int] = {}
-    for metric in _metrics(requests, "tcplife.session.duration"):
-        for point in metric.histogram.data_points:
-            if metric.histogram.aggregation_temporality == _DELTA:
-                delta += point.count
-            else:
-                start = point.start_time_unix_nano if by_start else 0
-                key = frozenset((each.key, str(each.value)) for each in point.attributes), start
-                assert point.count >= cumulative.get(key, 0), "a cumulative count went back"
-                cumulative[key] = point.count
-    return delta + sum(cumulative.values())
+    def __init__(self, *, by_start: bool = True) -> None:
+        """With `by_start`, what begins at another time is another cumulative series, as that of another run is."""
+        self._by_start = by_start
+        self._delta = 0
+        self._cumulative: dict[_Series, int] = {}
+
+    @property
+    def total(self) -> int:
+        """Sessions counted so far."""
+        return self._delta + sum(self._cumulative.values())
+
+    def add(self, request: Request) -> None:
+        """Add what a request of metrics has."""
+        for metric in _metrics([request], "tcplife.session.duration"):
+            for point in metric.histogram.data_points:
+                if metric.histogram.aggregation_temporality == _DELTA:
+                    self._delta += point.count
+                else:
+                    start = point.start_time_unix_nano if self._by_start else 0
+                    key = frozenset((each.key, str(each.value)) for each in point.attributes), start
+                    assert point.count >= self._cumulative.get(key, 0), "a cumulative count went back"
+                    self._cumulative[key] = point.count
+
+
+def counted_sessions(requests: Iterable[Request], *, by_start: bool = True) -> int:
+    """As SessionCounter."""
+    counter = SessionCounter(by_start=by_start)
+    for request in requests:
+        counter.add(request)
+    return counter.total
 
 
 def booked(requests: Sequence[Request], sink: str = "otlp") -> Counter[str]:
