@@ -22,8 +22,19 @@ _AT_ONCE = 5000
 class Replaying:
     """otel-tcplife, inside its `with` block. It is killed at the end of that, if it has not ended."""
 
-    def __init__(self, env: Mapping[str, str], *, run: Sequence[str] = (), command: Sequence[str] = (COMMAND,)) -> None:
-        """`run` is a command that runs it, as the process that it is itself."""
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        run: Sequence[str] = (),
+        command: Sequence[str] = (COMMAND,),
+        is_shown: bool = True,
+    ) -> None:
+        """`run` is a command that runs it, as the process that it is itself.
+
+        What it says `is_shown` at the end.
+        """
+        self._is_shown = is_shown
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         self.said: list[str] = []
         """Its lines on standard error, without its name before them."""
@@ -46,7 +57,8 @@ class Replaying:
 
     def __exit__(self, *error: object) -> None:
         self.kill()
-        print(*self.said, sep="\n")  # which pytest shows of a test that fails
+        if self._is_shown:
+            print(*self.said, sep="\n")  # which pytest shows of a test that fails
 
     def feed(self, numbers: range, *, header: bool = False) -> None:
         """Have it replay these sessions; return when it has read nearly all of them."""
