@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
@@ -130,6 +132,12 @@ class HttpScripted(HttpReceiver):
         """Keep metrics only."""
         if request.signal != "logs":
             super().take(request)
+
+    def hang_up(self) -> None:
+        """End all connections there are, as a receiver does that is restarted."""
+        for connection in [*self.open_connections]:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _act(self, handler: HttpHandler) -> None:
         request = handler.request_got

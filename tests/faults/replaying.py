@@ -68,21 +68,22 @@ class Replaying:
             self._process.stdin.write(rows(numbers[start - numbers.start :][:_AT_ONCE]))
             self._process.stdin.flush()
 
-    def begin_to_feed(self, numbers: range) -> None:
+    def begin_to_feed(self, numbers: range, *, header: bool = False) -> None:
         """The same as feed(), but return at once: it may not read for a while. Nothing else is fed until end()."""
-        self._feeder = threading.Thread(target=self._feed_while_it_reads, args=(numbers,))
+        self._feeder = threading.Thread(target=self._feed_while_it_reads, args=(numbers, header))
         self._feeder.start()
 
-    def _feed_while_it_reads(self, numbers: range) -> None:
-        with suppress(BrokenPipeError):
-            self.feed(numbers)
+    def _feed_while_it_reads(self, numbers: range, header: bool) -> None:
+        with suppress(BrokenPipeError):  # it has ended
+            self.feed(numbers, header=header)
 
     def end(self) -> int:
         """The recording ends here: wait until the command has ended, too, and return its exit code."""
         assert self._process.stdin
         if self._feeder:
             self._feeder.join()
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         return self.wait()
 
     def wait(self) -> int:

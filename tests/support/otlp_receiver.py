@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class HttpReceiver(ThreadingHTTPServer):
         self.act: Callable[[HttpHandler], None] = HttpHandler.give_answer
         self.requests: list[Request] = []
         self.connections = 0
+        self.open_connections: set[socket.socket] = set()
 
     def take(self, request: Request) -> None:
         """Keep a request; several threads may do so at once."""
@@ -140,6 +142,12 @@ class HttpHandler(BaseHTTPRequestHandler):
         """Count the connection."""
         super().setup()
         self.receiver.connections += 1
+        self.receiver.open_connections.add(self.connection)
+
+    def finish(self) -> None:
+        """The connection has ended."""
+        self.receiver.open_connections.discard(self.connection)
+        super().finish()
 
     def do_POST(self) -> None:
         """Keep the request, and have it answered."""
