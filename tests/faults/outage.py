@@ -9,16 +9,21 @@ import argparse
 import itertools
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.faults import unwaiting_main
 from tests.faults.balance import read_balance
 from tests.faults.counting import CountingReceiver
 from tests.faults.replaying import Replaying
 
+_UNWAITING = [sys.executable, unwaiting_main.__file__]
+_IN_MEMORY = 60_000
+"""Sessions that the queue has room for, less some."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,15 +49,18 @@ def _env(temporality: str, spool: str | None) -> dict[str, str]:
 def outage(seconds: float, rate: float, protocol: str, temporality: str, spool: str | None) -> str:
     """One outage, from five seconds on until all that waited has been received; return a line of the report."""
     env = _env(temporality, spool)
-    with CountingReceiver(protocol) as receiver, Replaying({**env, **receiver.env}, is_shown=False) as command:
+    with (
+        CountingReceiver(protocol) as receiver,
+        Replaying({**env, **receiver.env}, command=_UNWAITING, is_shown=False) as command,
+    ):
         command.feed(range(0), header=True)
         command.wait_until(lambda: any("replaying" in line for line in command.said))
-        made = _feed(command, 0, 5, rate)
+        made = before = _feed(command, 0, 5, rate)
         receiver.is_away = True
         made = _feed(command, made, seconds, rate)
         on_disk = sum(path.stat().st_size for path in Path(spool).glob("spool.db*")) if spool else 0
         receiver.is_away = False
-        back, waited = time.monotonic(), _kept(made, seconds, rate, spool)
+        back, waited = time.monotonic(), made if spool else min(made, before + _IN_MEMORY)
         while receiver.records < waited:
             made = _feed(command, made, 0.2, rate)
         drained = time.monotonic() - back
@@ -64,11 +72,6 @@ def outage(seconds: float, rate: float, protocol: str, temporality: str, spool: 
     return (
         f"{made:,} made, {receiver.records:,} received; lost {lost}; drained in {drained:.1f} s, {memory:.0f} MB{size}"
     )
-
-
-def _kept(made: int, seconds: float, rate: float, spool: str | None) -> int:
-    """How many of the sessions made are received at the least: without a spool, those that the queue has room for."""
-    return made if spool else min(made, made - int(seconds * rate) + 60_000)
 
 
 def outages(seconds: float, rate: float, *, only_spooled: bool) -> None:
