@@ -126,7 +126,7 @@ def test_what_was_damaged_is_counted(fault: str, spool: Path) -> None:
     assert balance.waiting == 0
     assert balance.sinks["otlp"] == {"exported": len(_OWN)} or balance.sinks["otlp"]["spooled"]
     assert balance.sinks["otlp_spool"]["exported"] + balance.sinks["otlp_spool"]["damaged"] >= _LEFT
-    assert 0 <= balance.sinks["otlp_spool"]["damaged"] < _LEFT
+    assert balance.sinks["otlp_spool"]["damaged"] <= _LEFT // 2 or fault == "most pages overwritten"
     assert (balance.sinks["otlp_spool"]["damaged"] > 0) == (fault != "nothing")
     assert {*receiver.script.acknowledged} <= {*range(_OWN.stop)}
 
