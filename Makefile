@@ -18,7 +18,7 @@ LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 
 C_FILES = bpf/tcplife.bpf.c bpf/*.h
 
-.PHONY: help run test test-unit lint lint-python lint-types lint-c format bench setup setup-test clean
+.PHONY: help run test test-unit lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,14 @@ format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)
 	$(BIN)/python -m tests.benchmarks
+
+SECONDS ?= 1200
+
+soak: setup-test ## hours of sessions with a receiver that goes and comes back; SECONDS=3600
+	$(BIN)/python -m tests.faults.soak $(SECONDS)
+
+outage: setup-test ## what an outage of the receiver costs, and what the spool does
+	$(BIN)/python -m tests.faults.outage
 
 # A make of its own makes the environment, as it is only then that the packages are there; linting does without them
 setup: ## install what the command needs, with apt and pip

@@ -15,6 +15,9 @@ from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.pipeline.sink import Sink
 from otel_tcplife.session import SessionBatch, concatenated
 
+_LAST_BREATH = 0.1
+"""Seconds after the deadline in which a thread ends that has tried until then."""
+
 
 class SinkQueue:
     """Feeds a sink batches of the size that it takes, `schedule_delay` after the first of a batch at the latest.
@@ -97,6 +100,7 @@ class SinkQueue:
 
     def shutdown_sink(self) -> None:
         """Shut the sink down, unless it hangs."""
+        self._thread.join(_LAST_BREATH)
         if self._thread.is_alive():
             return
         try:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -84,14 +85,16 @@ class HttpReceiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), HttpHandler)
+    def __init__(self, port: int = 0) -> None:
+        """On this port, or on any that is free."""
+        super().__init__(("127.0.0.1", port), HttpHandler)
         self.address = f"127.0.0.1:{self.server_port}"
         self.endpoint = f"http://{self.address}"
         self.answer = Answer(200, PROTOBUF)
         self.act: Callable[[HttpHandler], None] = HttpHandler.give_answer
         self.requests: list[Request] = []
         self.connections = 0
+        self.open_connections: set[socket.socket] = set()
 
     def take(self, request: Request) -> None:
         """Keep a request; several threads may do so at once."""
@@ -139,18 +142,27 @@ class HttpHandler(BaseHTTPRequestHandler):
         """Count the connection."""
         super().setup()
         self.receiver.connections += 1
+        self.receiver.open_connections.add(self.connection)
+
+    def finish(self) -> None:
+        """The connection has ended."""
+        self.receiver.open_connections.discard(self.connection)
+        super().finish()
 
     def do_POST(self) -> None:
         """Keep the request, and have it answered."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._request = Request(self.path, headers, body)
-        self.receiver.take(self._request)
+        self.request_got = Request(self.path, headers, body)
+        self.receiver.take(self.request_got)
         self.receiver.act(self)
 
     def give_answer(self) -> None:
         """Give the receiver's answer."""
-        answer = self.receiver.answer_to(self._request)
+        self.give(self.receiver.answer_to(self.request_got))
+
+    def give(self, answer: Answer) -> None:
+        """Give this answer."""
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
@@ -181,7 +193,8 @@ class FileReceiver(HttpReceiver):
 class GrpcReceiver:
     """A gRPC server that answers Export with `answer`, which is called with the context of the call."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, **options: int) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, *, port: int = 0, **options: int) -> None:
+        """On this port, or on any that is free."""
         self.answer: Callable[[grpc.ServicerContext], bytes] = lambda _: b""
         self.requests: list[Request] = []
         self._server = grpc.server(
@@ -192,7 +205,7 @@ class GrpcReceiver:
             handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
             service = f"opentelemetry.proto.collector.{signal}.v1.{signal.title()}Service"
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-        listen = "127.0.0.1:0"
+        listen = f"127.0.0.1:{port}"
         port = (
             self._server.add_secure_port(listen, credentials) if credentials else self._server.add_insecure_port(listen)
         )
@@ -202,7 +215,12 @@ class GrpcReceiver:
 
     def _export(self, signal: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        self.requests.append(Request(f"/v1/{signal}", metadata, request))
+        received = Request(f"/v1/{signal}", metadata, request)
+        self.requests.append(received)
+        return self.answer_to(received, context)
+
+    def answer_to(self, request: Request, context: grpc.ServicerContext) -> bytes:
+        """What is said to a request."""
         return self.answer(context)
 
     def stop(self) -> None:

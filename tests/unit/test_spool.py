@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otel_tcplife.errors import BadUsage
@@ -91,7 +91,7 @@ def test_its_size_is_bounded_and_its_room_is_used_again(tmp_path: Path) -> None:
         assert (spool.bytes, spool.is_half_full, spool.age()) == (0, False, 0)
     spool.close()
     # What was given back is the disk's
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < MIB // 4
+    assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.name != "spool.reserve") < MIB // 4
 
 
 def test_the_age_is_that_of_the_oldest(tmp_path: Path) -> None:
@@ -179,6 +179,8 @@ def test_of_a_damaged_file_all_is_kept_that_can_be_read(seed: int, tmp_path: Pat
     changes=st.lists(st.tuples(st.integers(0, 40_000), st.binary(min_size=1, max_size=64)), max_size=8),
     length=st.integers(0, 40_000) | st.none(),
 )
+@example(changes=[(3968, b"@\x80")], length=None)  # SQLite's message is no text
+@example(changes=[(3968, b"\x80")], length=None)  # the text of the layout is another one
 @pytest.mark.usefixtures("logged")
 def test_whatever_the_file_is_the_spool_is_of_use(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]], length: int | None

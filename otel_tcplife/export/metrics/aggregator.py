@@ -100,6 +100,7 @@ class Aggregator:
         now = time.time_ns()
         with self._lock:
             self._count()
+            self._start_by(now)
             self._collected = [*self._window.points()]
             metrics = [
                 *self._histograms(now),
@@ -112,6 +113,12 @@ class Aggregator:
         scope = InstrumentationScope(conventions.SCOPE, __version__)
         present = [metric for metric in metrics if metric.data.data_points]
         return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(scope, present, "")], "")])
+
+    def _start_by(self, now: int) -> None:
+        """Have nothing begin later than now, as it would where the clock was set back."""
+        self._started = min(self._started, now)
+        self._window.start_by(now)
+        self._counted = {key: counted._replace(at=min(counted.at, now)) for key, counted in self._counted.items()}
 
     def put_back(self, undelivered: Iterable[int]) -> None:
         """Have these data points of the last collecting, by their position in it, come again with the next one."""

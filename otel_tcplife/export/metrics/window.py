@@ -76,6 +76,11 @@ class Window:
                 rows = np.where(grouping.rows == _OVERFLOW_ROW // count, _OVERFLOW_ROW, grouping.rows * count + index)
                 buckets.add(grouping.moved(rows), measurement.values(columns))
 
+    def start_by(self, now: int) -> None:
+        """Have begun by this Unix time in ns, though the clock was at a later one."""
+        self.start = min(self.start, now)
+        self._earlier_starts = {point: min(start, now) for point, start in self._earlier_starts.items()}
+
     def metrics(self, now: int, temporality: AggregationTemporality) -> Iterator[Metric]:
         """A metric for each of HISTOGRAMS, its data points in the order of points()."""
         for index, (metric, buckets) in enumerate(zip(HISTOGRAMS, self._buckets)):

@@ -18,12 +18,12 @@ from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_SPOOL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp import own_files, spool_file
 from otel_tcplife.export.otlp.request import Request
+from otel_tcplife.export.otlp.reserve import Reserve
 from otel_tcplife.log import logger
 
 _FILE = "spool.db"
 _SHRINK_FROM = 1 << 18
 """Bytes of a file that is given back to the disk when nothing waits in it any more."""
-_COMPRESSION_LEVEL = 1
 _NAME = f"have {OTEL_PYTHON_TCPLIFE_SPOOL} name"
 _NAME_ANOTHER = f"{_NAME} a directory that this user can write to, and no other agent uses"
 
@@ -72,9 +72,10 @@ class Spool:
         self._totals: dict[str, _Total] = {}
         self._lost: Counter[str] = Counter()
         try:
-            self._connection = self._connect()
+            self._reserve = Reserve(self._path.parent)
+            self._connection = self._with_reserve(self._connect)
             self._within(self._learn)
-            self._within(_check)
+            self._within(spool_file.check)
         except (OSError, sqlite3.Error, CannotSpool) as error:
             remedy = error.remedy(_NAME) if isinstance(error, own_files.Unsafe) else _NAME_ANOTHER
             raise BadUsage(f"cannot use the spool {directory}: {_reason(error)}", remedy) from error
@@ -107,7 +108,8 @@ class Spool:
         """How many records or data points of a stream the disk has lost since the last call. Raise CannotSpool."""
 
         def look(connection: sqlite3.Connection) -> int:
-            if connection.execute("SELECT 1 FROM requests WHERE stream = ?", (stream,)).fetchone() is None:
+            some = "SELECT 1 FROM requests WHERE stream = ?"
+            if self.items(stream) and connection.execute(some, (stream,)).fetchone() is None:
                 self._lost[stream] += self.items(stream)
                 self._set_total(stream, _Total())
             return self._lost.pop(stream, 0)
@@ -116,7 +118,7 @@ class Spool:
 
     def add(self, stream: str, requests: list[Request]) -> Waiting:
         """Keep requests as one, behind those that wait. Raise CannotSpool where there is no room."""
-        request, body = _joined(requests)
+        request, body = spool_file.joined(requests)
         if self.bytes + len(body) > self._most_bytes:
             raise CannotSpool(f"the spool {self.directory} is full")
 
@@ -149,7 +151,7 @@ class Spool:
 
     def settle(self, waiting: Waiting, left: list[Request]) -> None:
         """Have what is left of a request wait in its place; with nothing left, it is gone. Raise CannotSpool."""
-        request, body = _joined(left) if left else (Request(b"", 0), b"")
+        request, body = spool_file.joined(left) if left else (Request(b"", 0), b"")
 
         def update(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM requests WHERE id = ?", (waiting.id,))
@@ -158,10 +160,11 @@ class Spool:
                 connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
             self._add_to_total(waiting.stream, request.items - waiting.request.items, len(body) - waiting.size)
 
-        self._within(update)
-        if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
-            with suppress(CannotSpool):
+        self._with_reserve(lambda: self._within(update))
+        with suppress(CannotSpool, OSError):
+            if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
                 self._within(spool_file.shrink, is_transaction=False)
+        self._reserve.hold()
 
     def close(self) -> None:
         """Leave all that waits to the next start."""
@@ -179,13 +182,22 @@ class Spool:
                     self._rescue("gone")
                 try:
                     return self._act(act) if is_transaction else act(self._connection)
-                except sqlite3.OperationalError:  # a full disk, or one that cannot be read or written to
-                    raise
-                except sqlite3.DatabaseError:
+                except spool_file.DAMAGE as error:
+                    if spool_file.is_passing(error):
+                        raise
                     self._rescue("damaged")
                     return self._act(act)
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 raise CannotSpool(f"the spool {self.directory}: {_reason(error)}") from error
+
+    def _with_reserve(self, act: Callable[[], Result]) -> Result:
+        """Do something that has to be done on a full disk, too."""
+        try:
+            return act()
+        except (sqlite3.OperationalError, CannotSpool) as error:
+            if not spool_file.may_be_full(error) or not self._reserve.give():
+                raise
+            return act()
 
     def _act(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do all of it or nothing."""
@@ -202,14 +214,16 @@ class Spool:
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        """The open file; what another version has written is set aside, and so is what is no spool at all."""
+        """The open file; one that another version has written, or that is damaged, is set aside."""
         self._make_file()
         try:
             connection = spool_file.open_file(self._path, self._most_bytes)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            return self._connect_anew("damaged")
+        except spool_file.DAMAGE as error:
+            if spool_file.is_passing(error):
+                raise
+            self._connection = spool_file.open_damaged(self._path)
+            self._rescue("damaged")
+            return self._connection
         except spool_file.OtherVersion as other:
             return self._connect_anew(f"version-{other.version}")
         found = self._path.stat()
@@ -243,10 +257,11 @@ class Spool:
     def _rescue(self, why: str) -> None:
         """Begin a file with all requests that can be read of the one that is damaged, or has gone from its place."""
         damaged = self._connection
+        known, rows = spool_file.salvage(damaged)
+        known |= {stream: total.items for stream, total in self._totals.items()}
         self._connection = self._connect_anew(why)
-        known, self._totals = self._totals, {}
-        rows = spool_file.readable(damaged)
         damaged.close()
+        self._totals = {}
 
         def copy(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -254,9 +269,10 @@ class Spool:
                 self._add_to_total(row.stream, row.items, len(row.body))
 
         self._act(copy)
-        for stream, total in known.items():
-            self._lost[stream] += max(total.items - self.items(stream), 0)
-        logger.warning("%d requests of the spool that is %s are in the new one", len(rows), why)
+        for stream, items in known.items():
+            self._lost[stream] += max(items - self.items(stream), 0)
+        if known or rows:
+            logger.warning("%d requests of the spool that is %s are in the new one", len(rows), why)
 
     def _learn(self, connection: sqlite3.Connection) -> None:
         """Learn what waits."""
@@ -272,18 +288,6 @@ class Spool:
     def _set_total(self, stream: str, total: _Total) -> None:
         self._totals[stream] = total
         self._connection.execute("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (stream, total.items, total.bytes))
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Raise DatabaseError where SQLite finds a fault in the file."""
-    if not spool_file.is_whole(connection):
-        raise sqlite3.DatabaseError("it is damaged")
-
-
-def _joined(requests: list[Request]) -> tuple[Request, bytes]:
-    """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
-    whole = b"".join(request.body for request in requests)
-    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
 
 
 def _reason(error: Exception) -> str:

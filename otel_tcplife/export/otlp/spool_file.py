@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import time
 import zlib
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from otel_tcplife.export.otlp.request import Request
+
+_COMPRESSION_LEVEL = 1
 
 VERSION = 1
 """Of the layout, kept as user_version."""
@@ -20,7 +25,8 @@ _PRAGMAS = (
     "locking_mode = EXCLUSIVE",  # so that no second agent sends the same requests
     "journal_mode = WAL",
     "synchronous = NORMAL",  # what was written survives kill -9, though not always a power cut
-    "journal_size_limit = 4194304",
+    "wal_autocheckpoint = 256",  # pages: less than the reserve has, so that they have room on a full disk
+    "journal_size_limit = 1048576",
 )
 
 # SQLite does not notice each damage of its pages: of a row it is known by `crc`, and what is lost with it by `totals`
@@ -37,6 +43,9 @@ _SCHEMA = """
         stream TEXT PRIMARY KEY, items INTEGER NOT NULL, bytes INTEGER NOT NULL -- of all requests of the stream
     );
 """
+
+# Of SQLITE_FULL, IOERR, READONLY, CANTOPEN, BUSY and LOCKED, NOMEM; before Python 3.11 errors have no code
+_PASSING = ("is full", "disk I/O error", "readonly", "unable to open", "locked", "out of memory")
 
 COLUMNS = "id, stream, at, items, body, crc"
 
@@ -74,16 +83,36 @@ def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute(f"PRAGMA max_page_count = {2 * most_bytes // _PAGE + _SLACK_PAGES}")
+        connection.execute(f"PRAGMA max_page_count = {_most_pages(most_bytes)}")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION):
             raise OtherVersion(version)
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        if _layout(connection) != _right_layout():
+            raise sqlite3.DatabaseError("its layout is damaged")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _most_pages(most_bytes: int) -> int:
+    """Pages for so many bytes of requests, or as many as the process may write (setrlimit(2))."""
+    pages = 2 * most_bytes // _PAGE + _SLACK_PAGES
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return pages if limit == resource.RLIM_INFINITY else max(min(pages, limit // _PAGE), 1)
+
+
+def _layout(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """All tables with their columns, as they were made; SQLite takes a text that is damaged for another table."""
+    return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _right_layout() -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _layout(connection)
 
 
 class OtherVersion(Exception):
@@ -94,20 +123,59 @@ class OtherVersion(Exception):
         self.version = version
 
 
-def is_whole(connection: sqlite3.Connection) -> bool:
-    """Whether SQLite finds no fault in the file. It reads all of it."""
-    return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What is raised about a file that is damaged, unless is_passing() says otherwise; the other where it is no text."""
 
 
-def readable(damaged: sqlite3.Connection) -> list[Row]:
-    """All rows that are whole, from either end up to the first damage that SQLite stops at."""
+def is_passing(error: Exception) -> bool:
+    """Whether it says that the file cannot be read or written to at present; all others are said of a damaged one."""
+    return isinstance(error, sqlite3.OperationalError) and any(reason in str(error) for reason in _PASSING)
+
+
+def may_be_full(error: Exception) -> bool:
+    """Whether it may be said because a disk has no room."""
+    return any(reason in str(error) for reason in ("is full", "disk I/O error"))
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseError where SQLite finds a fault in the file. It reads all of it."""
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("it is damaged")
+
+
+def joined(requests: list[Request]) -> tuple[Request, bytes]:
+    """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
+    whole = b"".join(request.body for request in requests)
+    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
+
+
+def open_damaged(path: Path) -> sqlite3.Connection:
+    """Open a file of which open_file() said that it is damaged, to salvage what can be read of it."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # it leaves no file of shared memory beside it
+    return connection
+
+
+def salvage(damaged: sqlite3.Connection) -> tuple[dict[str, int], list[Row]]:
+    """How many items each stream had, as far as that can be read, and the rows that are whole.
+
+    These are all from either end up to the first damage that SQLite stops at.
+    """
+    totals: dict[str, int] = {}
     rows: dict[int, Row] = {}
+    with suppress(*DAMAGE):  # or SQLite reads nothing of a file that is shorter than it says
+        damaged.execute("PRAGMA writable_schema = ON")
+    with suppress(*DAMAGE):
+        for stream, items, size in damaged.execute("SELECT stream, items, bytes FROM totals"):
+            if [type(stream), type(items), type(size)] == [str, int, int] and 0 <= items <= size:
+                totals[stream] = items
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*DAMAGE):
             for values in damaged.execute(f"SELECT {COLUMNS} FROM requests ORDER BY id {order}"):
                 if (found := Row(*values)).is_whole:
                     rows[found.id] = found
-    return [*rows.values()]
+    return totals, [*rows.values()]
 
 
 def shrink(connection: sqlite3.Connection) -> None:

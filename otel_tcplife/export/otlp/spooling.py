@@ -59,9 +59,7 @@ class SpoolingLogExporter:
         self._handed: _Work | None = None
         self._has_ended = False
         self._changed = threading.Condition()
-        if earlier := spool.items(self.name):
-            logger.info("%d records of an earlier run wait in %s; they are sent first", earlier, spool.directory)
-        self._waits = bool(earlier)
+        self._waits = self._has_earlier()
         """Whether the spool has something for us."""
         self._after = 0
         """The id of the last request that was settled."""
@@ -69,6 +67,23 @@ class SpoolingLogExporter:
         """Those that could not be taken out of the spool yet."""
         self._thread = threading.Thread(target=self._run, name=f"tcplife-{self.name}-spool", daemon=True)
         self._thread.start()
+
+    def _has_earlier(self) -> bool:
+        """Whether the spool has something of an earlier run; the user is told of that, and of what is damaged of it."""
+        lost = 0
+        with suppress(CannotSpool):
+            lost = self._book_lost()
+        waiting = self._spool.items(self.name)
+        if earlier := waiting + lost:
+            where = f"{self._spool.directory}, {lost} of them damaged" if lost else self._spool.directory
+            logger.info("%d records of an earlier run wait in %s; they are sent first", earlier, where)
+        return waiting > 0
+
+    def _book_lost(self) -> int:
+        """Count what the disk has lost of our records, and return how many that are. Raise CannotSpool."""
+        lost = self._spool.take_lost(self.name)
+        self._book(f"{self.name}_spool", Outcome.DAMAGED, lost)
+        return lost
 
     @property
     def max_export_batch_size(self) -> int:
@@ -162,8 +177,8 @@ class SpoolingLogExporter:
     def _oldest(self) -> _Work | None:
         """What waits for longest in the spool, where anything does."""
         waiting = self._spool.oldest(self.name, self._after)
-        if lost := self._spool.take_lost(self.name):
-            self._book(f"{self.name}_spool", Outcome.DAMAGED, lost)
+        with suppress(CannotSpool):  # later, then; what is not booked yet holds nothing up
+            self._book_lost()
         if waiting is None:
             self._waits = False
             return None
