@@ -19,6 +19,8 @@ from otel_tcplife.session_columns import SessionColumns
 
 SCOPE = "otel_tcplife"
 """Name of the instrumentation scope of everything exported."""
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
+"""Of the semantic conventions whose names are used, on the resource and the scope."""
 
 EVENT_NAMES = {
     Event.SESSION_CLOSED: "tcplife.session.closed",
