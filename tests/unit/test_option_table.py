@@ -51,8 +51,10 @@ def test_the_flags_of_the_command_are_those_of_tcplife(capsys: pytest.CaptureFix
     shown = " ".join(capsys.readouterr().out.split())
     assert (
         "-p PID, --pid PID trace this PID only "
-        "-L LOCALPORT, --localport LOCALPORT comma-separated list of local ports to trace, and of ranges such as 8000-8999. "
-        "-D REMOTEPORT, --remoteport REMOTEPORT comma-separated list of remote ports to trace, and of ranges such as 8000-8999. "
+        "-L LOCALPORT, --localport LOCALPORT comma-separated list of local ports to trace, "
+        "and of ranges such as 8000-8999. "
+        "-D REMOTEPORT, --remoteport REMOTEPORT comma-separated list of remote ports to trace, "
+        "and of ranges such as 8000-8999. "
         "-4, --ipv4 trace IPv4 family only "
         "-6, --ipv6 trace IPv6 family only "
     ) in shown
