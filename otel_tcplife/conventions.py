@@ -19,6 +19,8 @@ from otel_tcplife.session_columns import SessionColumns
 
 SCOPE = "otel_tcplife"
 """Name of the instrumentation scope of everything exported."""
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
+"""Of the semantic conventions whose names are used, on the resource and the scope."""
 
 EVENT_NAMES = {
     Event.SESSION_CLOSED: "tcplife.session.closed",
@@ -208,8 +210,14 @@ class CounterMetric:
 
 
 DURATION_BOUNDS = (
-    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0,
+    3600.0,
 )  # fmt: skip
+ROUND_TRIP_BOUNDS = (
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Round trips within a host take some 10 us, and within a data centre some 100 us."""
 SIZE_BOUNDS = (0.0, *(float(4**power) for power in range(3, 17)))
 
 HISTOGRAMS = (
@@ -238,14 +246,14 @@ HISTOGRAMS = (
         "tcplife.handshake.duration",
         "s",
         "Time to ESTABLISHED, or to the failure of the connect.",
-        DURATION_BOUNDS,
+        ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.seconds("handshake")),),
     ),
     HistogramMetric(
         "tcplife.session.rtt",
         "s",
         "Smoothed round trip time at close.",
-        DURATION_BOUNDS,
+        ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.round_trip("rtt_smoothed")),),
     ),
 )

@@ -107,7 +107,7 @@ LOCAL_PORTS = Option(
     "local_ports",
     parse_ports,
     _in_any_scope(()),
-    "comma-separated list of local ports to trace.",
+    "comma-separated list of local ports to trace, and of ranges such as 8000-8999.",
     default_text="all",
     flags=(Flag(("-L", "--localport")),),
 )
@@ -115,7 +115,7 @@ REMOTE_PORTS = Option(
     "remote_ports",
     parse_ports,
     _in_any_scope(()),
-    "comma-separated list of remote ports to trace.",
+    "comma-separated list of remote ports to trace, and of ranges such as 8000-8999.",
     default_text="all",
     flags=(Flag(("-D", "--remoteport")),),
 )
@@ -214,8 +214,8 @@ class Filters:
     """Which sessions to report; each field that is left out selects all."""
 
     pid: int | None = None
-    local_ports: tuple[int, ...] = ()
-    remote_ports: tuple[int, ...] = ()
+    local_ports: tuple[range, ...] = ()
+    remote_ports: tuple[range, ...] = ()
     ip_version: int | None = None
 
 

@@ -11,9 +11,20 @@ _SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
 """Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
 
 
-def parse_ports(text: str) -> tuple[int, ...]:
-    """Comma-separated port numbers. Raise BadUsage naming the one that is none."""
-    return tuple(dict.fromkeys(parse_number(port, "a port", 1, 65535) for port in text.split(",")))
+def parse_ports(text: str) -> tuple[range, ...]:
+    """Comma-separated port numbers, and ranges of them such as 8000-8999. Raise BadUsage naming what is none."""
+    return tuple(dict.fromkeys(_parse_range(ports) for ports in text.split(",")))
+
+
+def _parse_range(text: str) -> range:
+    first, hyphen, last = text.partition("-")
+    if not (hyphen and first.strip() and last.strip()):
+        port = parse_number(text, "a port", 1, 65535)
+        return range(port, port + 1)
+    lower, upper = (parse_number(port, "a port", 1, 65535) for port in (first, last))
+    if lower > upper:
+        raise BadUsage(f"{text.strip()!r} is not a range of ports", "give the lower one first, such as 8000-8999")
+    return range(lower, upper + 1)
 
 
 def parse_pid(text: str) -> int:

@@ -6,12 +6,16 @@ import os
 import re
 import socket
 import sys
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from otel_tcplife.conventions import SCHEMA_URL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.printable import printable
@@ -19,6 +23,12 @@ from otel_tcplife.version import __version__
 
 _NAME, _ATTRIBUTES = "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"
 _DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+_OF_THE_SDK = ("telemetry.sdk.name", "telemetry.sdk.language", "telemetry.sdk.version", "service.instance.id")
+"""What the SDK says of itself in its resource, or makes up anew at each start."""
+_INSTANCES = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
+"""The namespace of service.instance.id (semantic conventions, "Service")."""
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""As `host.arch` names what uname(2) does."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -29,16 +39,41 @@ def host_resource() -> Resource:
     not UTF-8 is U+FFFD.
     """
     check_resource_variables()
+    configured = dict(Resource.create().attributes)
+    named = OTELResourceDetector().detect().attributes
+    if "service.name" not in named and _is_default(configured):
+        del configured["service.name"]
+    for name in _OF_THE_SDK:
+        if name not in named:
+            configured.pop(name, None)
+    return Resource({**_known(), **{key: _utf8(value) for key, value in configured.items()}}, SCHEMA_URL)
+
+
+def _known() -> dict[str, str]:
+    """What is known of this host and this package; what is not known is absent."""
+    machine_id, host_name = _machine_id(), printable(socket.gethostname())
     known = {
         "service.name": "otel-tcplife",
         "service.version": __version__,
-        "host.name": printable(socket.gethostname()),
+        # The same after each start on this host, as the semantic conventions make it of a machine id
+        "service.instance.id": str(uuid.uuid5(_INSTANCES, machine_id or host_name)),
+        "host.id": machine_id,
+        "host.name": host_name,
+        "host.arch": _ARCHITECTURES.get(os.uname().machine, ""),
         "os.type": "linux",
+        "telemetry.sdk.name": "otel-tcplife",
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.version": __version__,
     }
-    configured = dict(Resource.create().attributes)
-    if "service.name" not in OTELResourceDetector().detect().attributes and _is_default(configured):
-        del configured["service.name"]
-    return Resource({**known, **{key: _utf8(value) for key, value in configured.items()}})
+    return {name: value for name, value in known.items() if value}
+
+
+def _machine_id() -> str:
+    """What machine-id(5) says, empty where there is none."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError, ValueError):
+            return uuid.UUID(Path(path).read_text(encoding="ascii").strip()).hex
+    return ""
 
 
 def check_resource_variables(environ: Mapping[str, str] = os.environ) -> None:

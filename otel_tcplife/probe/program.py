@@ -192,17 +192,23 @@ def _selection(filters: Filters) -> dict[str, str]:
     """For each filter a macro of its name, in the singular as it is asked of one: SELECT_LOCAL_PORT(port)."""
     macros: dict[str, str] = {}
     for each in fields(filters):
-        chosen: int | tuple[int, ...] | None = getattr(filters, each.name)
+        chosen: int | tuple[range, ...] | None = getattr(filters, each.name)
         of_one = each.name.removesuffix("s")
         value = of_one.rpartition("_")[2]
         macros[f"SELECT_{of_one.upper()}({value})"] = _one_of(value, chosen)
     return macros
 
 
-def _one_of(name: str, chosen: int | tuple[int, ...] | None) -> str:
+def _one_of(name: str, chosen: int | tuple[range, ...] | None) -> str:
     """A C expression that is true where the named value is one of the chosen ones, or where none is chosen."""
-    values = chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)
-    return "(" + (" || ".join(f"({name}) == {value}" for value in values) or "true") + ")"
+    ranges = () if chosen is None else (range(chosen, chosen + 1),) if isinstance(chosen, int) else chosen
+    return "(" + (" || ".join(_within(name, each) for each in ranges) or "true") + ")"
+
+
+def _within(name: str, values: range) -> str:
+    if len(values) == 1:
+        return f"({name}) == {values[0]}"
+    return f"(({name}) >= {values[0]} && ({name}) <= {values[-1]})"
 
 
 def _layout_assertions() -> Iterable[str]:

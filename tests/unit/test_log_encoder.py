@@ -13,6 +13,7 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
+from otel_tcplife.conventions import SCHEMA_URL
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.sdk.emit import ProviderLogs
@@ -20,7 +21,7 @@ from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.session import SessionBatch, empty
 from tests.support.batches import batches
 
-_RESOURCE = Resource({"service.name": "test", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5})
+_RESOURCE = Resource({"service.name": "test", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5}, SCHEMA_URL)
 
 
 def _by_the_sdk(batch: SessionBatch) -> ExportLogsServiceRequest:

@@ -45,14 +45,16 @@ def test_no_name_and_no_flag_stands_twice() -> None:
 
 
 def test_the_flags_of_the_command_are_those_of_tcplife(capsys: pytest.CaptureFixture[str]) -> None:
-    """In its order, with its help."""
+    """In its order, with its help, which says of ports what is more than tcplife takes."""
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert (
         "-p PID, --pid PID trace this PID only "
-        "-L LOCALPORT, --localport LOCALPORT comma-separated list of local ports to trace. "
-        "-D REMOTEPORT, --remoteport REMOTEPORT comma-separated list of remote ports to trace. "
+        "-L LOCALPORT, --localport LOCALPORT comma-separated list of local ports to trace, "
+        "and of ranges such as 8000-8999. "
+        "-D REMOTEPORT, --remoteport REMOTEPORT comma-separated list of remote ports to trace, "
+        "and of ranges such as 8000-8999. "
         "-4, --ipv4 trace IPv4 family only "
         "-6, --ipv6 trace IPv6 family only "
     ) in shown
@@ -68,7 +70,10 @@ _CHOSEN: dict[str, tuple[object, str]] = {
     "scope": ("process", "SCOPE_PROCESS 1"),
     "pid": (181, "SELECT_PID(pid) ((pid) == 181)"),
     "local_ports": ([80, 81], "SELECT_LOCAL_PORT(port) ((port) == 80 || (port) == 81)"),
-    "remote_ports": ([5432], "SELECT_REMOTE_PORT(port) ((port) == 5432)"),
+    "remote_ports": (
+        "5432,8000-8999",
+        "SELECT_REMOTE_PORT(port) ((port) == 5432 || ((port) >= 8000 && (port) <= 8999))",
+    ),
     "ip_version": (6, "SELECT_IP_VERSION(version) ((version) == 6)"),
     "interim": (0.5, "INTERIM 500000000ULL"),
     "ring_bytes": (65536, "RING_BYTES 65536"),

@@ -28,15 +28,18 @@ NO_NUMBERS = ["", " ", "x", "80x", "-1", "+1", "1.5", "1e3", "0x50", "1_0", "\u0
 @pytest.mark.parametrize(
     ("text", "ports"),
     [
-        ("80", (80,)),
-        ("1,65535", (1, 65535)),
-        (" 80 , 81\n", (80, 81)),
-        ("81,80,81", (81, 80)),
-        ("00080", (80,)),
+        ("80", ["80-80"]),
+        ("1,65535", ["1-1", "65535-65535"]),
+        (" 80 , 81\n", ["80-80", "81-81"]),
+        ("81,80,81", ["81-81", "80-80"]),
+        ("00080", ["80-80"]),
+        ("8000-8999", ["8000-8999"]),
+        (" 8000 - 8999 ,80, 1-65535", ["8000-8999", "80-80", "1-65535"]),
+        ("80-80", ["80-80"]),
     ],
 )
-def test_ports(text: str, ports: tuple[int, ...]) -> None:
-    assert parse_ports(text) == ports
+def test_ports(text: str, ports: list[str]) -> None:
+    assert [f"{each[0]}-{each[-1]}" for each in parse_ports(text)] == ports
 
 
 @pytest.mark.parametrize("bad", [*NO_NUMBERS, "0", "65536"])
@@ -44,6 +47,22 @@ def test_ports(text: str, ports: tuple[int, ...]) -> None:
 def test_no_ports(bad: str, others: str) -> None:
     with pytest.raises(BadUsage) as raised:
         parse_ports(others.format(bad))
+    assert str(raised.value) == f"{bad!r} is not a port; give a number from 1 to 65535"
+
+
+@pytest.mark.parametrize("bad", ["81-80", "65535-1"])
+def test_no_range(bad: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        parse_ports(f"80,{bad}")
+    assert str(raised.value) == f"{bad!r} is not a range of ports; give the lower one first, such as 8000-8999"
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"), [("1-0", "0"), ("0-5", "0"), ("1-65536", "65536"), ("1-2-3", "2-3"), ("-", "-"), ("5-", "5-")]
+)
+def test_no_ends_of_a_range(text: str, bad: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        parse_ports(text)
     assert str(raised.value) == f"{bad!r} is not a port; give a number from 1 to 65535"
 
 
@@ -132,15 +151,19 @@ _OF_ALL: dict[str, tuple[object, str]] = {
 }
 
 
+def _ports(*ports: int) -> tuple[range, ...]:
+    return tuple(range(port, port + 1) for port in ports)
+
+
 def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -> None:
     assert {option.name for option in OPTIONS if option.is_keyword} == {*_OF_ALL, "pid"}
     environ = {f"OTEL_PYTHON_TCPLIFE_{name.upper()}": text for name, (_, text) in _OF_ALL.items()}
-    by_variables = Options(Scope.PROCESS, Filters(None, (443,), (1, 2), 4), Sizes(4096, 6, 1024), 60)
+    by_variables = Options(Scope.PROCESS, Filters(None, _ports(443), _ports(1, 2), 4), Sizes(4096, 6, 1024), 60)
     assert read_options({}, environ) == by_variables
     assert read_options(dict.fromkeys(_OF_ALL), environ) == by_variables
     given = {name: value for name, (value, _) in _OF_ALL.items()}
     assert read_options({**given, "pid": 181}, environ) == Options(
-        Scope.HOST, Filters(181, (80, 81), (5432,), 6), Sizes(65536, 5, 8192), 0.5
+        Scope.HOST, Filters(181, _ports(80, 81), _ports(5432), 6), Sizes(65536, 5, 8192), 0.5
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
+from otel_tcplife.conventions import SCHEMA_URL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import check_resource_variables, host_resource
+from otel_tcplife.version import __version__
 from tests.unit.made_up_packages import make_package
 
 NAME, ATTRIBUTES = "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"
@@ -109,3 +113,47 @@ def test_bad_variables(variable: str, value: str, line: str) -> None:
 @pytest.mark.parametrize("value", ["", " ", "a=b", "a=b, c=d,", "a=", "a=b=c", "caf\u00e9=\u00fc"])
 def test_good_attributes(value: str) -> None:
     check_resource_variables({ATTRIBUTES: value})
+
+
+def test_what_is_known_of_the_host_and_of_ourselves() -> None:
+    resource = host_resource()
+    attributes = dict(resource.attributes)
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    assert (attributes["host.arch"], attributes["os.type"]) == (architecture, "linux")
+    assert attributes["telemetry.sdk.name"] == "otel-tcplife"
+    assert attributes["telemetry.sdk.language"] == "python"
+    assert attributes["telemetry.sdk.version"] == attributes["service.version"] == __version__
+    assert resource.schema_url == SCHEMA_URL
+
+
+def test_the_instance_is_the_same_after_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the host has no machine id; then it is made of the host's name."""
+    first, second = (host_resource().attributes["service.instance.id"] for _ in range(2))
+    assert first == second == str(uuid.UUID(str(first)))
+    read_text = Path.read_text
+
+    def without_machine_id(path: Path, **options: str) -> str:
+        if path.name == "machine-id":
+            raise FileNotFoundError
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", without_machine_id)
+    attributes = host_resource().attributes
+    assert "host.id" not in attributes
+    assert attributes["service.instance.id"] not in ("", first)
+
+
+@pytest.mark.parametrize("content", ["", "uninitialized\n", "x" * 32, "0123456789abcdef0123456789abcdef\n"])
+def test_a_machine_id_that_is_none_is_absent(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: content)
+    assert host_resource().attributes.get("host.id") == (content.strip() if content[:1] == "0" else None)
+
+
+def test_the_users_words_win() -> None:
+    words = "service.instance.id=mine,host.id=theirs,host.arch=other,telemetry.sdk.name=another"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(ATTRIBUTES, words)
+        attributes = host_resource().attributes
+    for pair in words.split(","):
+        name, _, value = pair.partition("=")
+        assert attributes[name] == value

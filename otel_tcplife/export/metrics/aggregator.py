@@ -110,9 +110,10 @@ class Aggregator:
             self._collected_window = self._window
             if self._preference.delta_histograms:
                 self._window = self._new_window(now)
-        scope = InstrumentationScope(conventions.SCOPE, __version__)
+        scope = InstrumentationScope(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
         present = [metric for metric in metrics if metric.data.data_points]
-        return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(scope, present, "")], "")])
+        scope_metrics = ScopeMetrics(scope, present, conventions.SCHEMA_URL)
+        return MetricsData([ResourceMetrics(self._resource, [scope_metrics], conventions.SCHEMA_URL)])
 
     def _start_by(self, now: int) -> None:
         """Have nothing begin later than now, as it would where the clock was set back."""

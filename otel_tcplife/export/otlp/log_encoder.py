@@ -27,6 +27,7 @@ from otel_tcplife.version import __version__
 _TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _OBSERVED_TIME, _EVENT_NAME = 1, 2, 3, 5, 6, 11, 12
 _RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
 _SCOPE_LOGS = _LOG_RECORDS = 2
+_SCHEMA_URL = 3
 # Field numbers of KeyValue and AnyValue
 _KEY, _VALUE = 1, 2
 _STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
@@ -44,8 +45,9 @@ class LogEncoder:
         self._host = host
         attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
-        self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString())
-        self._scope = wire.delimited(_SCOPE, scope.SerializeToString())
+        schema_url = wire.delimited(_SCHEMA_URL, conventions.SCHEMA_URL.encode())
+        self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString()) + schema_url
+        self._scope = wire.delimited(_SCOPE, scope.SerializeToString()) + schema_url
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""

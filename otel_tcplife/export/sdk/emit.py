@@ -56,7 +56,7 @@ class ProviderLogs:
         self.task = f"emit log records to {name}"
         self._failures = FailureLog(self.task)
         self._provider = provider
-        self._logger = provider.get_logger(conventions.SCOPE, __version__)
+        self._logger = provider.get_logger(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Emit each session of the batch; one that a processor of the provider fails on is rejected."""
@@ -122,7 +122,7 @@ class ProviderMetrics:
         self._process = os.getpid()
         """The process that counts."""
         self._before: dict[CounterMetric, Counter[frozenset[tuple[str, str]]]] = {}
-        meter = provider.get_meter(conventions.SCOPE, __version__)
+        meter = provider.get_meter(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
         self._histograms = [
             (
                 meter.create_histogram(
