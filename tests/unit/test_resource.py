@@ -145,7 +145,10 @@ def test_the_instance_is_the_same_after_each_start(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("content", ["", "uninitialized\n", "x" * 32, "0123456789abcdef0123456789abcdef\n"])
 def test_a_machine_id_that_is_none_is_absent(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: content)
+    def read_text(_path: Path, **_options: str) -> str:
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read_text)
     assert host_resource().attributes.get("host.id") == (content.strip() if content[:1] == "0" else None)
 
 

@@ -230,3 +230,16 @@ def test_what_the_disk_does_not_give_back_as_it_was_is_counted(tmp_path: Path) -
     _wait_for(lambda: again.spool.items("otlp") == 0)
     assert again.stop() == {"otlp_spool exported": 20, "otlp_spool damaged": 10}
     assert len(receiver.ports) == 20
+
+
+def test_a_fault_in_sending_costs_its_own_request_only(tmp_path: Path, logged: list[str]) -> None:
+    """The thread lives on, and what is behind that arrives."""
+    receiver = Receiver()
+    answers: list[Callable[[], Reply]] = [Success, lambda: 1 // 0, Success]  # pyright: ignore[reportAssignmentType]
+    receiver.answer = lambda: answers.pop(0)()
+    run = Run(tmp_path, receiver)
+    for first in (1, 11, 21):
+        run.export(first, 10)
+    assert receiver.ports == [*range(1, 11), *range(21, 31)]
+    assert run.stop() == {"otlp exported": 20, "otlp rejected": 10}
+    assert "ZeroDivisionError" in logged[0]

@@ -88,7 +88,8 @@ class Spool:
     @property
     def bytes(self) -> int:
         """Bytes of all requests that wait."""
-        return sum(total.bytes for total in [*self._totals.values()])
+        with self._lock:
+            return sum(total.bytes for total in self._totals.values())
 
     def age(self) -> float | None:
         """Seconds since the oldest request has begun to wait, 0 where none does; None where that is not known."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.request import Request
-from otel_tcplife.export.otlp.sender import Sender, Sent
+from otel_tcplife.export.otlp.sender import Sender, Sent, Settled
 from otel_tcplife.export.otlp.spool import CannotSpool, Spool, Waiting
 from otel_tcplife.log import logger
 from otel_tcplife.pipeline.deadline import Deadline
@@ -149,7 +149,7 @@ class SpoolingLogExporter:
 
     def _run(self) -> None:
         while work := self._next():
-            sent = self._sender.send([work.request])
+            sent = self._send(work.request)
             self._settle(work, sent)
             if sent.later:
                 self._failures.failed(sent.later.reason, f"keeping all in {self._spool.directory}")
@@ -157,6 +157,14 @@ class SpoolingLogExporter:
             else:
                 self._failures.recovered()
                 self._backoff.reset()
+
+    def _send(self, request: Request) -> Sent:
+        """Send it; what cannot be sent because of a fault of ours is rejected, or all behind it would wait for ever."""
+        try:
+            return self._sender.send([request])
+        except Exception as error:  # noqa: BLE001 without this thread nothing would leave the spool
+            rejected = Settled(request.items, request.items, was_taken=False)
+            return Sent([rejected], why_rejected=f"{type(error).__name__}: {error}")
 
     def _next(self) -> _Work | None:
         """What is to be sent next; None when it is time to end."""
