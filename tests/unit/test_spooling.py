@@ -122,6 +122,21 @@ def test_what_waits_arrives_once_and_in_order(tmp_path: Path) -> None:
     assert booked == {"otlp_spool exported": 90}
 
 
+def test_an_answer_that_comes_after_the_stop_books_nothing(tmp_path: Path) -> None:
+    """The user was told by then that the records wait for the next start, which sends them."""
+    receiver = Receiver()
+    receiver.may_answer.clear()
+    run = Run(tmp_path, receiver)
+    run.export(1, 10)
+    soon = Deadline(0.01)
+    soon.set()
+    run.sink.shutdown(soon)
+    receiver.may_answer.set()
+    _wait_for(lambda: not any(thread.name == "tcplife-otlp-spool" for thread in threading.enumerate()))
+    assert run.spool.items("otlp") == 10
+    assert run.stop() == {"otlp spooled": 10}
+
+
 def test_what_waits_at_a_stop_is_sent_by_the_next_start(tmp_path: Path, logged: list[str]) -> None:
     receiver = Receiver()
     receiver.answer = lambda: Retryable("away")

@@ -58,6 +58,8 @@ class SpoolingLogExporter:
         self._backoff = Backoff(deadline, lambda: spool.is_half_full)
         self._handed: _Work | None = None
         self._has_ended = False
+        self._is_left = False
+        """Whether what waits is left to the next start, whatever becomes of it now."""
         self._changed = threading.Condition()
         self._waits = self._has_earlier()
         """Whether the spool has something for us."""
@@ -113,6 +115,7 @@ class SpoolingLogExporter:
             self._changed.notify_all()
         self._thread.join(deadline.remaining)
         with self._changed, suppress(CannotSpool):  # what is still being sent may arrive, and come again
+            self._is_left = True
             if waiting := self._spool.items(self.name):
                 logger.info("%d records wait in %s for the next start", waiting, self._spool.directory)
         self._sender.close()
@@ -200,13 +203,17 @@ class SpoolingLogExporter:
                 return
             if self._handed is work:
                 self._handed = None
+            if self._is_left:
+                return
+            if sent.left and sent.settled:
+                try:
+                    self._spool.settle(work.waiting, sent.left)
+                except CannotSpool:  # all of it is sent again then, and booked then
+                    return
             for outcome, records in self._exporter.outcomes_of(sent).items():
                 self._book(f"{self.name}_spool", outcome, records)
             if not sent.left:
                 self._remove(work.waiting)
-            elif sent.settled:
-                with suppress(CannotSpool):  # all of it is sent again then
-                    self._spool.settle(work.waiting, sent.left)
 
     def _remove(self, waiting: Waiting) -> None:
         """Take a request out of the spool, and those that could not be taken out before: none is sent again."""
