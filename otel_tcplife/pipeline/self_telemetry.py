@@ -178,5 +178,8 @@ def _cpu_time() -> list[tuple[Mapping[str, str], float]]:
 
 
 def _memory_usage() -> list[tuple[Mapping[str, str], int]]:
-    with open("/proc/self/statm", encoding="ascii") as statm:  # proc_pid_statm(5)
-        return [({}, int(statm.read().split()[1]) * _PAGE)]
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:  # proc_pid_statm(5)
+            return [({}, int(statm.read().split()[1]) * _PAGE)]
+    except OSError:  # such as where no descriptor is left
+        return []
