@@ -8,7 +8,7 @@ sizes bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -197,6 +197,8 @@ class HistogramMetric:
     brief: str
     bounds: tuple[float, ...]
     measurements: tuple[Measurement, ...]
+    attributes: tuple[Attribute, ...] = ()
+    """Those of each data point, besides what a measurement has."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,23 @@ class CounterMetric:
     brief: str
     monotonic: bool = True
 
+
+SERVER_PORT = Attribute(
+    "server.port",
+    "int",
+    "port of the server's side of the session, where it is not an ephemeral one",
+    lambda columns: columns.server_port,
+)
+
+_SHARED = ("network.type", "tcplife.role", "process.executable.name", "error.type")
+METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name in _SHARED), SERVER_PORT)
+"""Attributes of the histograms: few and bounded."""
+
+CONNECT_ATTRIBUTES = tuple(
+    replace(attribute, column=lambda columns: columns.connect_error) if attribute.name == "error.type" else attribute
+    for attribute in METRIC_ATTRIBUTES
+)
+"""The same, where the error is that of a connect that failed, and not what a session ended with."""
 
 DURATION_BOUNDS = (
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0,
@@ -227,6 +246,7 @@ HISTOGRAMS = (
         "Time from ESTABLISHED to CLOSE.",
         DURATION_BOUNDS,
         (Measurement(lambda columns: columns.seconds("duration")),),
+        METRIC_ATTRIBUTES,
     ),
     HistogramMetric(
         "tcplife.session.io",
@@ -241,6 +261,7 @@ HISTOGRAMS = (
                 lambda columns: columns.number("bytes_received", columns.sessions), {"network.io.direction": "receive"}
             ),
         ),
+        METRIC_ATTRIBUTES,
     ),
     HistogramMetric(
         "tcplife.handshake.duration",
@@ -248,6 +269,7 @@ HISTOGRAMS = (
         "Time to ESTABLISHED, or to the failure of the connect.",
         ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.seconds("handshake")),),
+        CONNECT_ATTRIBUTES,
     ),
     HistogramMetric(
         "tcplife.session.rtt",
@@ -255,6 +277,7 @@ HISTOGRAMS = (
         "Smoothed round trip time at close.",
         ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.round_trip("rtt_smoothed")),),
+        METRIC_ATTRIBUTES,
     ),
 )
 
@@ -265,17 +288,6 @@ COUNTERS = (ACTIVE, PROBE_SESSIONS, EXPORT_RECORDS)
 OUTCOME = "tcplife.outcome"
 EXPORTER = "tcplife.exporter"
 """Which of the ways out the records of EXPORT_RECORDS took."""
-
-SERVER_PORT = Attribute(
-    "server.port",
-    "int",
-    "port of the server's side of the session, where it is not an ephemeral one",
-    lambda columns: columns.server_port,
-)
-
-_SHARED = ("network.type", "tcplife.role", "process.executable.name", "error.type")
-METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name in _SHARED), SERVER_PORT)
-"""Attributes of every histogram: few and bounded."""
 
 CARDINALITY_LIMIT = 2000
 """Attribute sets of a metric, the one that takes what is over included (metrics SDK specification)."""

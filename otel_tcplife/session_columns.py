@@ -90,6 +90,16 @@ class SessionColumns:
         return encode(self.error_number, _error_name)
 
     @cached_property
+    def connect_error_number(self) -> npt.NDArray[np.int16]:
+        """The same of connects that failed; 0 for sessions, whatever they ended with."""
+        return np.where(self.sessions, np.int16(0), self.error_number)
+
+    @cached_property
+    def connect_error(self) -> DictionaryColumn:
+        """Name of that errno."""
+        return encode(self.connect_error_number, _error_name)
+
+    @cached_property
     def server_port(self) -> NumericColumn:
         """Port of the server's side; unknown where the sides are, or where the port is an ephemeral one."""
         role = self.batch["role"]

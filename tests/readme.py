@@ -77,7 +77,8 @@ def _telemetry() -> Iterable[str]:
     yield from _table(("metric", "instrument, unit", "meaning"), rows)
     yield ""
     names = ", ".join(f"`{attribute.name}`" for attribute in METRIC_ATTRIBUTES)
-    yield f"Attributes of the histograms: {names}; `tcplife.session.io` also has `network.io.direction`."
+    yield f"Attributes of the histograms: {names}; `tcplife.session.io` also has `network.io.direction`,"
+    yield "and `error.type` of `tcplife.handshake.duration` is that of a connect that failed."
     yield ""
     own = ", ".join(f"`{each.name}`" for each in (*OWN_COUNTERS, OPERATION_DURATION))
     yield f"Of itself, the host agent says: {own}."

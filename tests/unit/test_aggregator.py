@@ -229,3 +229,33 @@ def test_counters_of_deltas_that_were_put_back_come_again() -> None:
         aggregator.put_back([position] if fails else [])
     assert [value for value, _ in seen] == [3, 5, 9, 1]
     assert seen[0][1] == seen[1][1] == seen[2][1] < seen[3][1]
+
+
+def test_the_error_of_a_handshake_is_that_of_a_connect_that_failed() -> None:
+    """A session that ended with the same error was a handshake that came about."""
+    batch = empty(4)
+    batch["event"], batch["ip_version"], batch["handshake"] = [1, 1, 2, 2], 4, 1000
+    batch["duration"][:2], batch["error"] = 1_000_000, [0, 104, 104, 0]
+    aggregator = Aggregator(Resource({}), Preference(), {})
+    reader = _sdk_reader(Preference())
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    aggregator.add(batch)
+    ProviderMetrics(provider).add(batch)
+    counts: list[dict[tuple[str, Any], int]] = []
+    for data in (aggregator.collect(), reader.get_metrics_data()):
+        points = {metric.name: metric.data.data_points for metric in _metrics(data)}
+        counts.append(
+            {
+                (name, point.attributes.get("error.type")): point.count
+                for name in ("tcplife.handshake.duration", "tcplife.session.duration")
+                for point in points[name]
+            }
+        )
+    assert counts[0] == counts[1]
+    assert counts[0] == {
+        ("tcplife.handshake.duration", None): 2,
+        ("tcplife.handshake.duration", "ECONNRESET"): 1,
+        ("tcplife.handshake.duration", "_OTHER"): 1,
+        ("tcplife.session.duration", None): 1,
+        ("tcplife.session.duration", "ECONNRESET"): 1,
+    }

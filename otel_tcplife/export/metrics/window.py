@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric
-from opentelemetry.util.types import AttributeValue
 
-from otel_tcplife.columns import factorize
-from otel_tcplife.conventions import CARDINALITY_LIMIT, HISTOGRAMS, METRIC_ATTRIBUTES, OVERFLOW, HistogramMetric
-from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets, Grouping, Rows
+from otel_tcplife.conventions import CARDINALITY_LIMIT, HISTOGRAMS, OVERFLOW, HistogramMetric
+from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets, Grouping
+from otel_tcplife.export.metrics.series import Attributes, Keys, Series
 from otel_tcplife.host import Host
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
-
-Attributes = Mapping[str, AttributeValue]
-
-_KEY = np.dtype(
-    [
-        ("executable", "S64"),
-        ("server_port", np.uint16),
-        ("error", np.int16),
-        ("ip_version", np.uint8),
-        ("role", np.uint8),
-        ("reserved", np.uint16),
-    ]
-)
-"""What METRIC_ATTRIBUTES are made of: records with the same key belong to the same series."""
-
-_KNOWN_KEYS = 4 * CARDINALITY_LIMIT
-"""How many keys are remembered: several can have the same attributes, such as names of bytes that are no text."""
 
 _OVERFLOW_ROW = CARDINALITY_LIMIT - 1
 
@@ -45,7 +27,7 @@ class Point(NamedTuple):
 
 
 class Window:
-    """The histograms of sessions from one time on. A series is what METRIC_ATTRIBUTES tell apart.
+    """The histograms of sessions from one time on. A series is what the attributes of a metric tell apart.
 
     A metric has a row for each series and measurement, and one for all that are over CARDINALITY_LIMIT.
     """
@@ -56,22 +38,23 @@ class Window:
         self._host = host
         buckets = ExponentialBuckets if exponential else ExplicitBuckets
         self._buckets = [buckets(CARDINALITY_LIMIT, metric.bounds) for metric in HISTOGRAMS]
-        self._series_of_key: dict[bytes, int] = {}
-        self._series_of_attributes: dict[frozenset[tuple[str, AttributeValue]], int] = {}
-        self._attributes: list[Attributes] = []
+        self._series = {metric.attributes: Series(metric.attributes, host) for metric in HISTOGRAMS}
+        """Of each set of attributes that metrics have."""
         self._earlier_starts: dict[Point, int] = {}
         """Of rows that have values of an earlier window."""
 
     def add(self, batch: SessionBatch) -> None:
         """Add sessions, of which there are some."""
         columns = SessionColumns(batch, self._host)
-        series = self._series(columns)
-        groupings: dict[int, Grouping] = {}
+        keys = Keys(columns)
+        of_records = {attributes: series.of(keys) for attributes, series in self._series.items()}
+        groupings: dict[tuple[object, int], Grouping] = {}
         for metric, buckets in zip(HISTOGRAMS, self._buckets):
             count = len(metric.measurements)
-            if count not in groupings:
-                groupings[count] = Grouping(np.minimum(series, _OVERFLOW_ROW // count))
-            grouping = groupings[count]
+            kind = metric.attributes, count
+            if kind not in groupings:
+                groupings[kind] = Grouping(np.minimum(of_records[metric.attributes], _OVERFLOW_ROW // count))
+            grouping = groupings[kind]
             for index, measurement in enumerate(metric.measurements):
                 rows = np.where(grouping.rows == _OVERFLOW_ROW // count, _OVERFLOW_ROW, grouping.rows * count + index)
                 buckets.add(grouping.moved(rows), measurement.values(columns))
@@ -98,58 +81,26 @@ class Window:
     def take_over(self, earlier: Window, points: list[Point]) -> None:
         """Add what an earlier window has in the rows of these data points."""
         for index, row in points:
-            count = len(HISTOGRAMS[index].measurements)
-            own = row if row == _OVERFLOW_ROW else self._row(earlier._attributes[row // count], row % count, count)
+            own = self._row_in(HISTOGRAMS[index], earlier, row)
             buckets, theirs = self._buckets[index], earlier._buckets[index]
             buckets.merge(own, theirs, row)  # pyright: ignore[reportArgumentType] both are of the same kind
             start = earlier._earlier_starts.get(Point(index, row), earlier.start)
             known = self._earlier_starts.get(Point(index, own), self.start)
             self._earlier_starts[Point(index, own)] = min(start, known)
 
-    def _row(self, attributes: Attributes, measurement: int, count: int) -> int:
-        series = self._series_with(attributes)
-        return _OVERFLOW_ROW if series >= _OVERFLOW_ROW // count else series * count + measurement
+    def _row_in(self, metric: HistogramMetric, earlier: Window, row: int) -> int:
+        """Our row of the attributes that this row of an earlier window has."""
+        if row == _OVERFLOW_ROW:
+            return row
+        count = len(metric.measurements)
+        series = self._series[metric.attributes].having(earlier._series[metric.attributes].attributes[row // count])
+        return _OVERFLOW_ROW if series >= _OVERFLOW_ROW // count else series * count + row % count
 
     def _row_attributes(self, metric: HistogramMetric, row: int) -> Attributes:
         if row == _OVERFLOW_ROW:
             return OVERFLOW
         count = len(metric.measurements)
-        return {**self._attributes[row // count], **metric.measurements[row % count].attributes}
-
-    def _series(self, columns: SessionColumns) -> Rows:
-        """The series of each record."""
-        keys = np.zeros(len(columns), _KEY)
-        for column in ("executable", "ip_version", "role"):
-            keys[column] = columns.batch[column]
-        keys["server_port"] = np.where(columns.server_port.present, columns.server_port.values, 0)
-        keys["error"] = columns.error_number
-        first, codes = factorize(keys.view(f"V{_KEY.itemsize}"))
-        of_keys = [self._series_of(keys[at].tobytes(), columns.batch[at : at + 1]) for at in first]
-        return np.array(of_keys, np.intp)[codes]
-
-    def _series_of(self, key: bytes, example: SessionBatch) -> int:
-        series = self._series_of_key.get(key)
-        if series is None:
-            if len(self._attributes) == _OVERFLOW_ROW:
-                return _OVERFLOW_ROW
-            series = self._series_with(_attributes(example, self._host))
-            if len(self._series_of_key) < _KNOWN_KEYS:
-                self._series_of_key[key] = series
-        return series
-
-    def _series_with(self, attributes: Attributes) -> int:
-        """The series of these attributes, a new one if need be; _OVERFLOW_ROW where there are as many as may be."""
-        key = frozenset(attributes.items())
-        series = self._series_of_attributes.get(key)
-        if series is None:
-            if len(self._attributes) == _OVERFLOW_ROW:
-                return _OVERFLOW_ROW
-            series = self._series_of_attributes[key] = len(self._attributes)
-            self._attributes.append(attributes)
-        return series
-
-
-def _attributes(example: SessionBatch, host: Host) -> Attributes:
-    columns = SessionColumns(example, host)
-    values = {attribute.name: attribute.values(columns)[0] for attribute in METRIC_ATTRIBUTES}
-    return {name: value for name, value in values.items() if value is not None}
+        return {
+            **self._series[metric.attributes].attributes[row // count],
+            **metric.measurements[row % count].attributes,
+        }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger_provider
@@ -25,8 +25,8 @@ from otel_tcplife.conventions import (
     COUNTERS,
     HISTOGRAMS,
     INFO,
-    METRIC_ATTRIBUTES,
     WARN,
+    Attribute,
     CounterMetric,
 )
 from otel_tcplife.export.otlp.endpoint import error_line
@@ -128,7 +128,7 @@ class ProviderMetrics:
                 meter.create_histogram(
                     metric.name, metric.unit, metric.brief, explicit_bucket_boundaries_advisory=metric.bounds
                 ),
-                metric.measurements,
+                metric,
             )
             for metric in HISTOGRAMS
         ]
@@ -161,12 +161,11 @@ class ProviderMetrics:
     def add(self, batch: SessionBatch) -> None:
         """Record each session of the batch."""
         columns = SessionColumns(ended(batch), self._host)
-        names = [attribute.name for attribute in METRIC_ATTRIBUTES]
-        rows = zip(*(attribute.values(columns) for attribute in METRIC_ATTRIBUTES))
-        shared = [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
-        for histogram, measurements in self._histograms:
-            for measurement in measurements:
-                for value, attributes in zip(measurement.values(columns).to_list(), shared):
+        of_records = {metric.attributes: _present(metric.attributes, columns) for metric in HISTOGRAMS}
+        for histogram, metric in self._histograms:
+            for measurement in metric.measurements:
+                values = measurement.values(columns).to_list()
+                for value, attributes in zip(values, of_records[metric.attributes]):
                     if value is not None:
                         histogram.record(value, {**attributes, **measurement.attributes})
 
@@ -185,6 +184,13 @@ class ProviderMetrics:
 
 
 _metrics_of: WeakKeyDictionary[MeterProvider, ProviderMetrics] = WeakKeyDictionary()
+
+
+def _present(attributes: Sequence[Attribute], columns: SessionColumns) -> list[dict[str, str | int | float | bool]]:
+    """Those that are known of each record."""
+    names = [attribute.name for attribute in attributes]
+    rows = zip(*(attribute.values(columns) for attribute in attributes))
+    return [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
 
 
 def has_global_providers() -> bool:
