@@ -53,7 +53,7 @@ def _checks(options: Options, destinations: Destinations, user: User | None) -> 
 def _program(options: Options) -> Check:
     """Whether the kernel takes the very program, which only loading it can tell."""
     try:
-        open_live_source(options.filters, options.sizes, options.interim).close()
+        open_live_source(options).close()
     except CannotTrace as error:
         return Check("program", False, error.problem, error.remedy)
     return Check("program", True, "loaded, verified, attached and detached again")

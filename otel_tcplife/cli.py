@@ -13,6 +13,7 @@ from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_o
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
+from otel_tcplife.networks import Networks
 from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, PIN, SPOOL, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
@@ -136,7 +137,7 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.replay and options.filters != Filters():
         *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
-    source = _replayed(arguments.replay) if arguments.replay else _live(options)
+    source = _replayed(arguments.replay, options) if arguments.replay else _live(options)
     try:
         become(user, uses_maps=not arguments.replay)
         _run(arguments, source, destinations, limits)
@@ -192,11 +193,11 @@ def _heed_hangups(deadline: Deadline, sinks: Sinks) -> None:
     signal.signal(signal.SIGHUP, stop if has_terminal() else reopen)
 
 
-def _replayed(recording: str) -> Source:
+def _replayed(recording: str, options: Options) -> Source:
     """Imported where it is needed only, as is the other source."""
     from otel_tcplife.replay.source import ReplaySource
 
-    return ReplaySource(recording)
+    return ReplaySource(recording, Networks(options.networks))
 
 
 def _live(options: Options) -> Source:
@@ -204,8 +205,8 @@ def _live(options: Options) -> Source:
 
     directory = PIN.read(os.environ)
     if directory:
-        return open_pinned_source(directory, options.filters, options.sizes, options.interim)
-    return open_live_source(options.filters, options.sizes, options.interim)
+        return open_pinned_source(directory, options)
+    return open_live_source(options)
 
 
 def _path(text: str) -> str:

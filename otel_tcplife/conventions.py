@@ -70,6 +70,12 @@ ATTRIBUTES = (
     Attribute("network.peer.address", "string", "address of the other end", lambda columns: columns.peer_address),
     Attribute("network.peer.port", "int", "port of the other end", lambda columns: columns.number("peer_port")),
     Attribute(
+        "tcplife.peer.network",
+        "string",
+        "that of the other end: `loopback`, `link_local`, `private`, `public`, or the name that the user gave it",
+        lambda columns: columns.peer_network,
+    ),
+    Attribute(
         "tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda columns: columns.role
     ),
     Attribute(
@@ -218,10 +224,9 @@ SERVER_PORT = Attribute(
     lambda columns: columns.server_port,
 )
 
-_SHARED = ("network.type", "tcplife.role", "process.executable.name", "error.type")
+_SHARED = ("network.type", "tcplife.peer.network", "tcplife.role", "process.executable.name", "error.type")
 METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name in _SHARED), SERVER_PORT)
 """Attributes of the histograms: few and bounded."""
-
 CONNECT_ATTRIBUTES = tuple(
     replace(attribute, column=lambda columns: columns.connect_error) if attribute.name == "error.type" else attribute
     for attribute in METRIC_ATTRIBUTES
@@ -291,5 +296,4 @@ EXPORTER = "tcplife.exporter"
 
 CARDINALITY_LIMIT = 2000
 """Attribute sets of a metric, the one that takes what is over included (metrics SDK specification)."""
-
 OVERFLOW: dict[str, str | bool | int | float] = {"otel.metric.overflow": True}

@@ -31,8 +31,7 @@ class EmbeddedPipeline:
         metrics: ProviderMetrics,
     ) -> None:
         """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
-        wants_owner = options.filters.pid is not None
-        self._source = LiveSource(attached, options.scope, options.interim, wants_owner=wants_owner)
+        self._source = LiveSource(attached, options)
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics
         ledger = Ledger()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from otel_tcplife.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Host:
     """First and last port that the kernel chooses for a socket that asked for none; here, its default."""
     netns: int = 0
     """Inode of the tracer's own network namespace."""
+    networks: Networks = field(default_factory=Networks)
+    """What peers' networks are called."""
 
 
 UNKNOWN_HOST = Host()

@@ -8,12 +8,12 @@ that the C program gets.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Generic, TypeVar, cast
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.networks import Named, parse_networks
+from otel_tcplife.option import Flag, Option, Scope, Value
 from otel_tcplife.parsers import (
     parse_interim,
     parse_ip_version,
@@ -23,64 +23,6 @@ from otel_tcplife.parsers import (
     parse_ports,
     parse_ring_bytes,
 )
-
-Value = TypeVar("Value")
-ValueOf = TypeVar("ValueOf", covariant=True)
-
-
-class Scope(Enum):
-    """Whose sessions are traced."""
-
-    HOST = "host"
-    PROCESS = "process"
-    """Those of this process and of the processes that it forks."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A flag of the command. With `value` it stands for that value, else the user gives one after it."""
-
-    spellings: tuple[str, ...]
-    value: str | None = None
-    help: str = ""
-    """Where it is not that of the option."""
-
-
-@dataclass(frozen=True)
-class Option(Generic[ValueOf]):
-    """All about one option."""
-
-    name: str
-    parse: Callable[[str], ValueOf]
-    """Raises BadUsage for a text that is none of its values."""
-    default: Mapping[Scope, ValueOf]
-    help: str
-    default_text: str = ""
-    """What users read for the default, where its value would not tell them."""
-    flags: tuple[Flag, ...] = ()
-    has_variable: bool = True
-    is_keyword: bool = True
-    """Whether start_tracing() has it; others are the command's alone."""
-
-    @property
-    def variable(self) -> str | None:
-        """The environment variable, which is specific to tcplife and so has the prefix of such."""
-        return f"OTEL_PYTHON_TCPLIFE_{self.name.upper()}" if self.has_variable else None
-
-    def read(
-        self, environ: Mapping[str, str], scope: Scope = Scope.HOST, given: object = None, given_as: str | None = None
-    ) -> ValueOf:
-        """The value from what is given, else from the variable, else the default of the scope; None is not given.
-
-        `given_as` is what the user calls the given one. Raise BadUsage, naming what was typed, if it cannot be.
-        """
-        text, name = _text(given), given_as or self.name
-        if text is None and self.variable:
-            text, name = environ.get(self.variable, "").strip() or None, self.variable
-        try:
-            return self.default[scope] if text is None else self.parse(text)
-        except BadUsage as error:
-            raise BadUsage(f"{name}: {error.problem}", error.remedy) from None
 
 
 def _parse_scope(text: str) -> Scope:
@@ -137,6 +79,14 @@ INTERIM = Option(
     "seconds after which a session that goes on is reported, as `tcplife.session.progress`, and again each time that "
     "they have passed",
     default_text="off",
+)
+NETWORKS = Option(
+    "networks",
+    parse_networks,
+    _in_any_scope(()),
+    "comma-separated list of networks and their names for `tcplife.peer.network`, such as 10.1.0.0/16=prod-db; the "
+    "longest prefix counts",
+    default_text="none",
 )
 RING_BYTES = Option(
     "ring_bytes",
@@ -204,7 +154,7 @@ FILE_KEEP = Option(
     is_keyword=False,
 )
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES,
+    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, NETWORKS, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES,
     MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
@@ -245,11 +195,13 @@ DEFAULT_SIZES = {
 class Options:
     """All that can be chosen of what is traced."""
 
-    scope: Scope
-    filters: Filters
-    sizes: Sizes
-    interim: float
+    scope: Scope = Scope.HOST
+    filters: Filters = Filters()
+    sizes: Sizes = Sizes()
+    interim: float = 0.0
     """Seconds after which a session that goes on is reported; 0 for never."""
+    networks: tuple[Named, ...] = ()
+    """Those that the user has named."""
 
 
 def read_options(
@@ -274,16 +226,5 @@ def read_options(
         Filters(read(PID, scope), read(LOCAL_PORTS, scope), read(REMOTE_PORTS, scope), read(IP_VERSION, scope)),
         Sizes(read(RING_BYTES, scope), read(MAX_SESSIONS, scope), DEFAULT_SIZES[scope].max_awaiting_owner),
         read(INTERIM, scope),
+        read(NETWORKS, scope),
     )
-
-
-def _text(value: object) -> str | None:
-    """What is given as the text that its variable would have."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, (list, tuple, set)):
-        values = cast("Iterable[object]", value)
-        return ",".join(map(str, values)) or None
-    return str(value)

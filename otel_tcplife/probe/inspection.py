@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dump(options: Options) -> None:
     """Print each row as it comes, until a signal or until nobody reads. Raise CannotTrace, and OSError of printing."""
-    source = open_live_source(options.filters, options.sizes, options.interim)
+    source = open_live_source(options)
     stopped: list[int] = []
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

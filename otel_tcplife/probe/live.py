@@ -9,7 +9,8 @@ from pathlib import Path
 
 from otel_tcplife import forks
 from otel_tcplife.host import Host
-from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.networks import Networks
+from otel_tcplife.options import Options, Scope
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
@@ -41,21 +42,18 @@ _LAST_RECORDS_WITHIN = 0.5
 """Seconds that a record that is still being written is waited for when tracing has ended."""
 
 
-def open_pinned_source(directory: str, filters: Filters, sizes: Sizes, interim: float) -> LiveSource:
+def open_pinned_source(directory: str, options: Options) -> LiveSource:
     """Trace this host by a program that stays in the kernel, as open_pinned() and LiveSource do.
 
     Raise BadUsage and CannotTrace.
     """
-    attached = open_pinned(Path(directory), filters, sizes, interim)
-    return LiveSource(attached, Scope.HOST, interim, wants_owner=filters.pid is not None)
+    return LiveSource(open_pinned(Path(directory), options.filters, options.sizes, options.interim), options)
 
 
-def open_live_source(
-    filters: Filters, sizes: Sizes, interim: float = 0, scope: Scope = Scope.HOST, *, hide_tracer: bool = True
-) -> LiveSource:
+def open_live_source(options: Options, *, hide_tracer: bool = True) -> LiveSource:
     """Load the program and trace, as load_program() and LiveSource do. Raise CannotTrace."""
-    attached = load_program(filters, sizes, interim, scope, hide_tracer=hide_tracer).receive()
-    return LiveSource(attached, scope, interim, wants_owner=filters.pid is not None)
+    program = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer)
+    return LiveSource(program.receive(), options)
 
 
 class LiveSource:
@@ -64,17 +62,15 @@ class LiveSource:
     ended = False
     """Never, by itself."""
 
-    def __init__(
-        self, attached: AttachedProgram, scope: Scope, interim: float = 0, *, wants_owner: bool = False
-    ) -> None:
+    def __init__(self, attached: AttachedProgram, options: Options) -> None:
         """Own the program, and follow the sessions of this process, or of the host, from now on.
 
-        `interim` is what the program was loaded with; `wants_owner` says whether sessions without a known owner are not
-        wanted. Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
+        `options` are what the program was loaded with. Raise CannotTrace, with the reason and the remedy, where that
+        cannot be; the program is closed then.
         """
         self._attached = attached
-        self._scope = scope
-        self._wants_owner = wants_owner
+        self._scope = options.scope
+        self._wants_owner = options.filters.pid is not None
         self._clock = KernelClock()
         self._may_not_sweep = False
         self._unclaimed = 0
@@ -82,7 +78,7 @@ class LiveSource:
         that could not be read any more."""
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
         # A report comes a quarter late at most
-        self._scan_interval = interim / 4 or float("inf")
+        self._scan_interval = options.interim / 4 or float("inf")
         self._next_scan = time.monotonic() + self._scan_interval
         self._stay = attached.stay
         self.pause = POLL_INTERVAL
@@ -91,7 +87,12 @@ class LiveSource:
             with refusals_explained():
                 bpf.run_iterator(attached.scan)
                 self._containers = Containers(attached.cgroup_paths)
-                self.host = Host(self._containers.container_of, ephemeral_ports(), os.stat("/proc/self/ns/net").st_ino)
+                self.host = Host(
+                    self._containers.container_of,
+                    ephemeral_ports(),
+                    os.stat("/proc/self/ns/net").st_ino,
+                    Networks(options.networks),
+                )
                 self._ring = Ring(attached.ring, attached.ring_bytes)
                 self._balance = _balance(attached)
                 self._backlog = self._ring.waiting if attached.stay else 0

@@ -15,8 +15,9 @@ from typing import TypeAlias
 import numpy as np
 
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.host import UNKNOWN_HOST
+from otel_tcplife.host import Host
 from otel_tcplife.log import logger
+from otel_tcplife.networks import Networks
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.replay.rows import Header, Row, Unreadable, header_of, row_of, shown
 from otel_tcplife.replay.times import Clock, survey
@@ -65,13 +66,13 @@ class ReplaySource:
     """
 
     can_wait = True
-    host = UNKNOWN_HOST
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, networks: Networks | None = None) -> None:
         """Open the recording, `-` for standard input. A regular file is surveyed first, to know when its rows closed.
 
         Raise BadUsage if there is nothing to read, or if a file is not a recording; of a stream, read() finds that out.
         """
+        self.host = Host(networks=networks or Networks())
         self.summary = Summary()
         self.pause = 0.0
         self.ended = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from contextlib import closing
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.live import open_live_source
 from tests.support.actor import run_actor
 from tests.support.other_sessions import ActiveSince, most
@@ -24,7 +24,7 @@ def test_it_is_the_number_of_open_sessions() -> None:
         with run_actor("act-client", run=run) as client, run_actor("act-server", run=run) as server:
             pairs = Pairs(client, server)
             old = pairs.open(20)
-            with closing(open_live_source(Filters(), Sizes())) as source:
+            with closing(open_live_source(Options())) as source:
                 active = ActiveSince(source, inode)
                 before, after = active.first.before, active.first.after
                 assert 0 <= active.first.count - 2 * len(old) <= most(before, after)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.export.sdk.emit import log_records
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options, Sizes
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
 from tests.live import syn_flood
@@ -54,7 +54,7 @@ def _place() -> Generator[_Place]:
 
 
 def _trace(most_sessions: int) -> LiveSource:
-    return open_live_source(Filters(), Sizes(max_sessions=most_sessions))
+    return open_live_source(Options(sizes=Sizes(max_sessions=most_sessions)))
 
 
 def _ends(batch: SessionBatch) -> list[tuple[int, int]]:

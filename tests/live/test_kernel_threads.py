@@ -11,7 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.options import DEFAULT_SIZES, Options, Scope
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import OwnerSource, Role, SessionBatch, concatenated
@@ -24,7 +24,7 @@ WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
 
 
 def _source(scope: Scope) -> LiveSource:
-    return open_live_source(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
+    return open_live_source(Options(scope, sizes=DEFAULT_SIZES[scope]), hide_tracer=False)
 
 
 def _read_until_ended(source: LiveSource, port: int, ends: int) -> SessionBatch:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from otel_tcplife.export.sdk.emit import log_records
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Filters, Options
 from otel_tcplife.probe import live
 from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.session import SessionBatch, concatenated
@@ -42,7 +42,7 @@ class _Trace:
     """A source, and all that was read from it."""
 
     def __init__(self, filters: Filters) -> None:
-        self.source = open_live_source(filters, Sizes())
+        self.source = open_live_source(Options(filters=filters))
         self._batches: list[SessionBatch] = []
 
     def read(self, pairs: Pairs) -> SessionBatch:

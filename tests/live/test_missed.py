@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import UNKNOWN_TIME, Event, SessionBatch, concatenated
 from tests.support.bpf_maps import skipped_runs
@@ -77,7 +77,7 @@ def _missed(batches: list[SessionBatch], netns: int) -> int:
 
 
 def test_no_end_is_lost_where_state_changes_are_missed() -> None:
-    with network_namespace() as (name, inode), closing(open_live_source(Filters(), Sizes())) as source:
+    with network_namespace() as (name, inode), closing(open_live_source(Options())) as source:
         subprocess.run(["ip", "-n", name, "route", "add", "198.18.0.0/15", "dev", "lo"], check=True)
         batches: list[SessionBatch] = []
         rounds = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.options import DEFAULT_SIZES, Options, Scope
 from otel_tcplife.probe import loader
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import Role, SessionBatch, concatenated
@@ -25,7 +25,7 @@ _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
 
 def _source(monkeypatch: pytest.MonkeyPatch, older: OlderBtf, scope: Scope = Scope.HOST) -> LiveSource:
     monkeypatch.setattr(loader, "read_kernel_btf", lambda: older)
-    return open_live_source(Filters(), DEFAULT_SIZES[scope], scope=scope, hide_tracer=False)
+    return open_live_source(Options(scope, sizes=DEFAULT_SIZES[scope]), hide_tracer=False)
 
 
 def _server_end(source: LiveSource, port: int) -> dict[str, Any]:

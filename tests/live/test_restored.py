@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.live import open_live_source
 from otel_tcplife.session import UNKNOWN_TIME, CloseReason, concatenated
 
@@ -32,7 +32,7 @@ def _repairing(port: int, sent_to: int, received_to: int) -> socket.socket:
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_its_bytes_are_exact_and_what_another_socket_did_is_unknown(size: int) -> None:
-    with closing(open_live_source(Filters(), Sizes(), hide_tracer=False)) as source:
+    with closing(open_live_source(Options(), hide_tracer=False)) as source:
         one, other = _repairing(0, 1000, 5000), _repairing(0, 5000, 1000)
         for end, peer in ((one, other), (other, one)):
             end.connect(peer.getsockname())

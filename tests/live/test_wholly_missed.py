@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SESSION, OwnerSource, SessionBatch
 from tests.support.bpf_maps import KernelMap, own_map
@@ -24,7 +24,7 @@ _RESETS = struct.pack("ii", 1, 0)
 
 @pytest.fixture
 def source() -> Generator[LiveSource]:
-    with closing(open_live_source(Filters(), Sizes(), hide_tracer=False)) as source:
+    with closing(open_live_source(Options(), hide_tracer=False)) as source:
         yield source
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from otel_tcplife.options import DEFAULT_SIZES, Filters, Scope
+from otel_tcplife.options import DEFAULT_SIZES, Filters, Options, Scope
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import CloseReason, Event, OwnerSource, Role, SessionBatch, concatenated
 from tests.support.actor import run_actor
@@ -28,7 +28,7 @@ def tracing(
     interim: float = 0, most_sessions: int = DEFAULT_SIZES[Scope.PROCESS].max_sessions
 ) -> Generator[LiveSource]:
     sizes = replace(DEFAULT_SIZES[Scope.PROCESS], max_sessions=most_sessions)
-    source = open_live_source(Filters(), sizes, interim, Scope.PROCESS, hide_tracer=False)
+    source = open_live_source(Options(Scope.PROCESS, Filters(), sizes, interim), hide_tracer=False)
     try:
         yield source
     finally:

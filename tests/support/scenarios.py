@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.actor import Actor, run_actor
 from tests.support.expected_end import FAILED, ExpectedEnd
+from tests.support.peer_network import peer_network
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Family, Session, sent_again_by_all
 from tests.support.stopwatch import Stopwatch
 
@@ -220,6 +221,7 @@ def _identity(family: Family, actor: Actor, ports: tuple[int, int]) -> dict[str,
         "network.peer.address": family.address,
         "network.local.port": ports[0],
         "network.peer.port": ports[1],
+        "tcplife.peer.network": peer_network(family.address),
         "process.pid": actor.pid,
         "tcplife.comm": actor.comm,
         "process.executable.name": actor.executable,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from otel_tcplife.errors import BadUsage
@@ -148,7 +150,12 @@ _OF_ALL: dict[str, tuple[object, str]] = {
     "ring_bytes": (4096 << 4, "4096"),
     "max_sessions": (5, "6"),
     "interim": (0.5, "60"),
+    "networks": ({"10.0.0.0/8": "lab"}, "10.0.0.0/8=lab,::/0=all"),
 }
+
+
+_GIVEN = ((ip_network("10.0.0.0/8"), "lab"),)
+_BY_VARIABLE = (*_GIVEN, (ip_network("::/0"), "all"))
 
 
 def _ports(*ports: int) -> tuple[range, ...]:
@@ -158,12 +165,14 @@ def _ports(*ports: int) -> tuple[range, ...]:
 def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -> None:
     assert {option.name for option in OPTIONS if option.is_keyword} == {*_OF_ALL, "pid"}
     environ = {f"OTEL_PYTHON_TCPLIFE_{name.upper()}": text for name, (_, text) in _OF_ALL.items()}
-    by_variables = Options(Scope.PROCESS, Filters(None, _ports(443), _ports(1, 2), 4), Sizes(4096, 6, 1024), 60)
+    by_variables = Options(
+        Scope.PROCESS, Filters(None, _ports(443), _ports(1, 2), 4), Sizes(4096, 6, 1024), 60, _BY_VARIABLE
+    )
     assert read_options({}, environ) == by_variables
     assert read_options(dict.fromkeys(_OF_ALL), environ) == by_variables
     given = {name: value for name, (value, _) in _OF_ALL.items()}
     assert read_options({**given, "pid": 181}, environ) == Options(
-        Scope.HOST, Filters(181, _ports(80, 81), _ports(5432), 6), Sizes(65536, 5, 8192), 0.5
+        Scope.HOST, Filters(181, _ports(80, 81), _ports(5432), 6), Sizes(65536, 5, 8192), 0.5, _GIVEN
     )
 
 

@@ -22,9 +22,10 @@ _KEY = np.dtype(
         ("server_port", np.uint16),
         ("error", np.int16),
         ("ip_version", np.uint8),
+        ("network", np.int16),
         ("role", np.uint8),
         ("is_session", np.bool_),
-        ("reserved", np.uint8),
+        ("reserved", np.uint8, 7),
     ]
 )
 """What the attributes of metrics are made of: records with the same key have the same ones."""
@@ -46,6 +47,7 @@ class Keys:
         keys["server_port"] = np.where(columns.server_port.present, columns.server_port.values, 0)
         keys["error"] = columns.error_number
         keys["is_session"] = columns.sessions
+        keys["network"] = columns.peer_network_codes
         first, self.of_records = factorize(keys.view(f"V{_KEY.itemsize}"))
         self.different = [(keys[at].tobytes(), columns.batch[at : at + 1]) for at in first]
         """Each with a record that has it."""

@@ -9,6 +9,7 @@ from otel_tcplife.conventions import ATTRIBUTES
 from tests.live.matrix.network import Namespace
 from tests.support.actor import EXECUTABLE, Actor
 from tests.support.expected_end import ANY_NUMBER, CLOSED, ExpectedEnd
+from tests.support.peer_network import peer_network
 from tests.support.stopwatch import Stopwatch
 
 NOTHING = ""
@@ -65,6 +66,7 @@ class End:
             "network.local.address": self.addresses[0],
             "network.peer.address": self.addresses[1],
             "network.peer.port": self.ports[1],
+            "tcplife.peer.network": peer_network(self.addresses[1]),
             "tcplife.role": self.role,
             "process.user.id": self.uid,
         }

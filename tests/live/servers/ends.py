@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.live.servers.program import Process
 from tests.support.expected_end import FAILED, ExpectedEnd
+from tests.support.peer_network import peer_network
 from tests.support.received import Scalar
 
 Side = str
@@ -76,6 +77,7 @@ def identity(owner: Process, address: str, ports: tuple[int, int]) -> dict[str, 
         "network.peer.address": address,
         "network.local.port": ports[0],
         "network.peer.port": ports[1],
+        "tcplife.peer.network": peer_network(address),
         "process.pid": owner.pid,
         "tcplife.comm": owner.comm,
         "process.executable.name": owner.executable,
