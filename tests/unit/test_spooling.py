@@ -154,6 +154,20 @@ def test_what_waits_at_a_stop_is_sent_by_the_next_start(tmp_path: Path, logged: 
     assert booked["otlp_spool exported"] == 20 + booked.get("otlp spooled", 0)
 
 
+def test_a_stop_sends_what_waits_as_long_as_the_receiver_takes_it(tmp_path: Path) -> None:
+    receiver = Receiver()
+    receiver.answer = lambda: Retryable("away")
+    first = Run(tmp_path, receiver)
+    for number in range(50):
+        first.export(10 * number + 1, 10)
+    began = time.monotonic()
+    assert first.stop() == {"otlp spooled": 500}
+    assert time.monotonic() - began < 20, "of 30 seconds that there were, none is waited for who is away"
+    receiver.answer = Success
+    assert Run(tmp_path, receiver).stop() == {"otlp_spool exported": 500}
+    assert receiver.ports == [*range(1, 501)]
+
+
 def test_a_receiver_that_hangs_holds_nothing_in_memory(tmp_path: Path) -> None:
     receiver = Receiver()
     receiver.may_answer.clear()

@@ -67,6 +67,8 @@ class SpoolingLogExporter:
         """The id of the last request that was settled."""
         self._settled: list[Waiting] = []
         """Those that could not be taken out of the spool yet."""
+        self._fails = False
+        """Whether the receiver has not taken what was sent last."""
         self._thread = threading.Thread(target=self._run, name=f"tcplife-{self.name}-spool", daemon=True)
         self._thread.start()
 
@@ -109,8 +111,10 @@ class SpoolingLogExporter:
             return self._keep(sent.left, self._exporter.outcomes_of(sent))
 
     def shutdown(self, deadline: Deadline) -> None:
-        """Leave what waits to the next start, and close the connection."""
+        """Send what waits while the receiver takes it and there is time; leave the rest to the next start."""
         with self._changed:
+            time_left = max(deadline.remaining - _TO_THE_NEXT_START, 0)
+            self._changed.wait_for(lambda: self._fails or not self._waits, time_left)
             self._has_ended = True
             self._changed.notify_all()
         self._thread.join(deadline.remaining)
@@ -153,6 +157,9 @@ class SpoolingLogExporter:
     def _run(self) -> None:
         while work := self._next():
             sent = self._send(work.request)
+            with self._changed:
+                self._fails = sent.later is not None
+                self._changed.notify_all()
             self._settle(work, sent)
             if sent.later:
                 self._failures.failed(sent.later.reason, f"keeping all in {self._spool.directory}")
@@ -192,6 +199,7 @@ class SpoolingLogExporter:
             self._book_lost()
         if waiting is None:
             self._waits = False
+            self._changed.notify_all()
             return None
         return _Work(waiting.request, waiting=waiting)
 
