@@ -228,7 +228,7 @@ _SHARED = ("network.type", "tcplife.peer.network", "tcplife.role", "process.exec
 METRIC_ATTRIBUTES = (*(attribute for attribute in ATTRIBUTES if attribute.name in _SHARED), SERVER_PORT)
 """Attributes of the histograms: few and bounded."""
 CONNECT_ATTRIBUTES = tuple(
-    replace(attribute, column=lambda columns: columns.connect_error) if attribute.name == "error.type" else attribute
+    replace(attribute, column=SessionColumns.connect_error_column) if attribute.name == "error.type" else attribute
     for attribute in METRIC_ATTRIBUTES
 )
 """The same, where the error is that of a connect that failed, and not what a session ended with."""

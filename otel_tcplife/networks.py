@@ -50,6 +50,10 @@ class Networks:
             code = self._cache[address] = self._look_up(address)
         return code
 
+    def name(self, code: int) -> str | None:
+        """What code_of() stands for."""
+        return self.names[code] if code >= 0 else None
+
     def _look_up(self, text: str) -> int:
         address = ip_address(text)
         number, bits = int(address), address.max_prefixlen

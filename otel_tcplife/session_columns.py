@@ -76,8 +76,7 @@ class SessionColumns:
     @cached_property
     def peer_network(self) -> DictionaryColumn:
         """Name of that network."""
-        names = self.host.networks.names
-        return encode(self.peer_network_codes, lambda code: names[code] if code >= 0 else None)
+        return encode(self.peer_network_codes, self.host.networks.name)
 
     @cached_property
     def comm(self) -> DictionaryColumn:
@@ -106,8 +105,7 @@ class SessionColumns:
         """The same of connects that failed; 0 for sessions, whatever they ended with."""
         return np.where(self.sessions, np.int16(0), self.error_number)
 
-    @cached_property
-    def connect_error(self) -> DictionaryColumn:
+    def connect_error_column(self) -> DictionaryColumn:
         """Name of that errno."""
         return encode(self.connect_error_number, _error_name)
 

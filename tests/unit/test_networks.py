@@ -14,8 +14,7 @@ from tests.support.peer_network import peer_network
 
 
 def _name(networks: Networks, address: str) -> str | None:
-    code = networks.code_of(address)
-    return networks.names[code] if code >= 0 else None
+    return networks.name(networks.code_of(address))
 
 
 @pytest.mark.parametrize(

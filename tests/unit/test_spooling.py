@@ -160,9 +160,7 @@ def test_a_stop_sends_what_waits_as_long_as_the_receiver_takes_it(tmp_path: Path
     first = Run(tmp_path, receiver)
     for number in range(50):
         first.export(10 * number + 1, 10)
-    began = time.monotonic()
     assert first.stop() == {"otlp spooled": 500}
-    assert time.monotonic() - began < 20, "of 30 seconds that there were, none is waited for who is away"
     receiver.answer = Success
     assert Run(tmp_path, receiver).stop() == {"otlp_spool exported": 500}
     assert receiver.ports == [*range(1, 501)]

@@ -114,7 +114,7 @@ class SpoolingLogExporter:
         """Send what waits while the receiver takes it and there is time; leave the rest to the next start."""
         with self._changed:
             time_left = max(deadline.remaining - _TO_THE_NEXT_START, 0)
-            self._changed.wait_for(lambda: self._fails or not self._waits, time_left)
+            self._changed.wait_for(lambda: self._fails or self._has_ended or not self._waits, time_left)
             self._has_ended = True
             self._changed.notify_all()
         self._thread.join(deadline.remaining)
