@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+import numpy as np
+import numpy.typing as npt
 
 from otel_tcplife.errors import BadUsage
 
@@ -21,7 +24,8 @@ _NOWHERE = ("0.0.0.0/32", "::/128", "224.0.0.0/4", "255.255.255.255/32", "ff00::
 """No end of a session: what is unspecified, multicast or broadcast is in no network."""
 
 _LONGEST_NAME = 63
-_MOST_CACHED = 1 << 14
+_MAPPED = 0xFFFF << 32
+"""The first IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2)."""
 
 
 class Networks:
@@ -34,34 +38,53 @@ class Networks:
         self.names = list(dict.fromkeys([*_KINDS, *(name for _, name in named)]))
         """All that there can be."""
         codes = {name: code for code, name in enumerate(self.names)}
-        self._prefixes: dict[int, dict[int, dict[int, int]]] = {4: {}, 6: {}}
-        for network, name in (*kinds, *nowhere, *named):
-            of_length = self._prefixes[network.version].setdefault(network.prefixlen, {})
-            of_length[int(network.network_address)] = codes.get(name, -1)
-        self._lengths = {version: sorted(lengths, reverse=True) for version, lengths in self._prefixes.items()}
-        self._cache: dict[str, int] = {}
+        prefixes = {_first_and_length(network): codes.get(name, -1) for network, name in (*kinds, *nowhere, *named)}
+        firsts = _first_addresses(prefixes)
+        self._codes = np.array([code for _, code in firsts], np.int16)
+        self._firsts = np.array([first.to_bytes(16, "big") for first, _ in firsts], "S16")
+        mapped = [at for at, (first, _) in enumerate(firsts) if first >> 32 == _MAPPED >> 32]
+        self._firsts4 = np.array([firsts[at][0] - _MAPPED for at in mapped], np.uint32)
+        self._codes4 = self._codes[mapped]
 
-    def code_of(self, address: str) -> int:
-        """The index in `names` of the network that an address is in, -1 where it is in none."""
-        code = self._cache.get(address)
-        if code is None:
-            if len(self._cache) >= _MOST_CACHED:
-                self._cache.clear()
-            code = self._cache[address] = self._look_up(address)
-        return code
+    def codes(self, addresses: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+        """For each IPv6 address, a mapped one being an IPv4 address, the index of its network in `names`; -1 for none.
+
+        `addresses` has 16 columns.
+        """
+        packed = np.ascontiguousarray(addresses)
+        if (packed.view(">u8")[:, 0] == 0).all() and (packed.view(">u4")[:, 2] == 0xFFFF).all():
+            return self._codes4[np.searchsorted(self._firsts4, packed.view(">u4")[:, 3].astype(np.uint32), "right") - 1]
+        return self._codes[np.searchsorted(self._firsts, packed.view("S16")[:, 0], "right") - 1]
 
     def name(self, code: int) -> str | None:
-        """What code_of() stands for."""
+        """What a code stands for."""
         return self.names[code] if code >= 0 else None
 
-    def _look_up(self, text: str) -> int:
-        address = ip_address(text)
-        number, bits = int(address), address.max_prefixlen
-        for length in self._lengths[address.version]:
-            code = self._prefixes[address.version][length].get(number >> (bits - length) << (bits - length))
-            if code is not None:
-                return code
-        return -1
+
+def _first_and_length(network: Network) -> tuple[int, int]:
+    """The first address of a network, as an IPv6 one, and how long its prefix is then."""
+    if isinstance(network, IPv4Network):
+        return _MAPPED + int(network.network_address), 96 + network.prefixlen
+    return int(network.network_address), network.prefixlen
+
+
+def _first_addresses(prefixes: Mapping[tuple[int, int], int]) -> list[tuple[int, int]]:
+    """Where the network of an address is another one than that of the address before, and which it is, in order."""
+    firsts: dict[int, int] = {0: -1}
+    within: list[tuple[int, int]] = []  # the last address and the code of the networks around, the inmost at the end
+
+    def leave(before: int) -> None:
+        while within and within[-1][0] < before:
+            last, _ = within.pop()
+            firsts[last + 1] = within[-1][1] if within else -1
+
+    for first, length in sorted(prefixes):
+        leave(first)
+        code = firsts[first] = prefixes[first, length]
+        within.append((first + (1 << (128 - length)) - 1, code))
+    leave(1 << 128)
+    firsts.pop(1 << 128, None)
+    return sorted(firsts.items())
 
 
 def parse_networks(text: str) -> tuple[Named, ...]:

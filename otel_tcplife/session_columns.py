@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.addresses import addresses
-from otel_tcplife.columns import Codes, DictionaryColumn, Flags, NumericColumn, encode, lookup
+from otel_tcplife.columns import DictionaryColumn, Flags, NumericColumn, encode, lookup
 from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.printable import printable
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN, UNKNOWN_TIME, Event, Role, SessionBatch
@@ -68,15 +68,16 @@ class SessionColumns:
         return addresses(self.batch["peer_address"])
 
     @cached_property
-    def peer_network_codes(self) -> Codes:
+    def peer_network_codes(self) -> npt.NDArray[np.int16]:
         """The network of the other end, as an index of the names that the host's networks have; -1 for none."""
-        of_texts = [self.host.networks.code_of(text) for text in self.peer_address.texts]
-        return np.where(self.peer_address.codes >= 0, np.array([*of_texts, -1], np.intp)[self.peer_address.codes], -1)
+        return self.host.networks.codes(self.batch["peer_address"])
 
     @cached_property
     def peer_network(self) -> DictionaryColumn:
         """Name of that network."""
-        return encode(self.peer_network_codes, self.host.networks.name)
+        used, codes = np.unique(self.peer_network_codes, return_inverse=True)
+        names = [self.host.networks.name(code) or "" for code in used.tolist()]
+        return DictionaryColumn(np.where(self.peer_network_codes >= 0, codes, -1), names)
 
     @cached_property
     def comm(self) -> DictionaryColumn:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from socket import AF_INET6, inet_pton
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -13,8 +16,18 @@ from otel_tcplife.networks import Networks, parse_networks
 from tests.support.peer_network import peer_network
 
 
+def _names(networks: Networks, addresses: list[str]) -> list[str | None]:
+    """All at once, and each by itself."""
+    packed = [inet_pton(AF_INET6, address if ":" in address else f"::ffff:{address}") for address in addresses]
+    rows = np.frombuffer(b"".join(packed), np.uint8).reshape(-1, 16)
+    names = [networks.name(code) for code in networks.codes(rows).tolist()]
+    assert names == [networks.name(int(networks.codes(rows[at : at + 1])[0])) for at in range(len(rows))]
+    return names
+
+
 def _name(networks: Networks, address: str) -> str | None:
-    return networks.name(networks.code_of(address))
+    [name] = _names(networks, [address])
+    return name
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_the_longest_prefix_counts() -> None:
     networks = Networks(named)
     addresses = ["10.2.0.1", "10.1.9.9", "10.1.2.3", "8.8.8.8", "2001:db8::1", "fe80::1", "192.168.0.1", "::1"]
     names = ["all", "prod-db", "one", "internet", "six", "link_local", "private", "loopback"]
-    assert [_name(networks, address) for address in addresses] == names
+    assert _names(networks, addresses) == names
 
 
 def test_a_name_of_two_networks_is_one() -> None:
@@ -94,11 +107,21 @@ def test_bad_entries_are_named(entry: str, problem: str) -> None:
     assert "write it such as 10.1.0.0/16=prod-db" in str(raised.value)
 
 
-def test_many_networks_are_looked_up_by_their_lengths() -> None:
-    """Of which there are few; what was looked up is remembered, and not without a bound."""
-    named = [(ip_network(f"10.{number // 256}.{number % 256}.0/24"), f"net-{number}") for number in range(1000)]
-    networks = Networks(named)
-    for number in range(40_000):
-        networks.code_of(f"10.{number // 10240}.{number // 40 % 256}.{number % 40}")
-    assert _name(networks, "10.3.231.7") == "net-999"
-    assert _name(networks, "10.3.232.7") == "private"
+@given(
+    named=st.lists(st.tuples(st.ip_addresses(), st.integers(0, 128), st.sampled_from("abcdef")), max_size=30),
+    addresses=st.lists(st.ip_addresses(), min_size=1, max_size=30),
+)
+def test_each_address_is_in_the_network_with_the_longest_prefix(
+    named: list[tuple[Any, int, str]], addresses: list[Any]
+) -> None:
+    given_networks = [
+        (ip_network((first, min(length, first.max_prefixlen)), strict=False), name) for first, length, name in named
+    ]
+    networks, all_of_them = Networks(given_networks), [*addresses, *(first for first, _, _ in named)]
+    names = _names(networks, [str(address) for address in all_of_them])
+    kinds = _names(Networks(), [str(address) for address in all_of_them])
+    for address, name, kind in zip(all_of_them, names, kinds):
+        inside = {network: called for network, called in given_networks if address in network}
+        longest = max(inside, key=lambda network: network.prefixlen, default=None)
+        # One of the kinds may have a longer prefix
+        assert name in ((kind, inside[longest]) if longest else (kind,))
