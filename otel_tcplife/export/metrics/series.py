@@ -65,8 +65,8 @@ class Series:
         """Of each series."""
 
     def of(self, keys: Keys) -> npt.NDArray[np.intp]:
-        """The series of each record."""
-        return np.array([self._of(*each) for each in keys.different], np.intp)[keys.of_records]
+        """The series of each key."""
+        return np.array([self._of(*each) for each in keys.different], np.intp)
 
     def having(self, attributes: Attributes) -> int:
         """The series of these attributes, a new one if need be; OVERFLOW_SERIES where there are as many as may be."""

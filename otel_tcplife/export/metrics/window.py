@@ -47,16 +47,17 @@ class Window:
         """Add sessions, of which there are some."""
         columns = SessionColumns(batch, self._host)
         keys = Keys(columns)
-        of_records = {attributes: series.of(keys) for attributes, series in self._series.items()}
-        groupings: dict[tuple[object, int], Grouping] = {}
+        by_key = Grouping(keys.of_records)
+        of_keys = {attributes: series.of(keys) for attributes, series in self._series.items()}
         for metric, buckets in zip(HISTOGRAMS, self._buckets):
             count = len(metric.measurements)
-            kind = metric.attributes, count
-            if kind not in groupings:
-                groupings[kind] = Grouping(np.minimum(of_records[metric.attributes], _OVERFLOW_ROW // count))
-            grouping = groupings[kind]
+            series = np.minimum(of_keys[metric.attributes], _OVERFLOW_ROW // count)
+            # Sorting costs as much as all else, and is done again only where keys have the same series
+            is_sorted = len(np.unique(series)) == len(series)
+            grouping = by_key if is_sorted else Grouping(series[keys.of_records])
+            of_groups = series[by_key.rows] if is_sorted else grouping.rows
             for index, measurement in enumerate(metric.measurements):
-                rows = np.where(grouping.rows == _OVERFLOW_ROW // count, _OVERFLOW_ROW, grouping.rows * count + index)
+                rows = np.where(of_groups == _OVERFLOW_ROW // count, _OVERFLOW_ROW, of_groups * count + index)
                 buckets.add(grouping.moved(rows), measurement.values(columns))
 
     def start_by(self, now: int) -> None:

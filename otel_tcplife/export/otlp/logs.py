@@ -16,7 +16,7 @@ from otel_tcplife.session import SessionBatch
 _MOST_SESSIONS = 2048
 _USUAL_BYTES = 750
 """Of a record."""
-_MARGIN = 1.1
+_MARGIN = 1.05
 """A batch may have larger records than the one before."""
 
 
