@@ -15,7 +15,6 @@ from otel_tcplife.errors import BadUsage
 from otel_tcplife.networks import Networks, parse_networks
 from tests.support.peer_network import peer_network
 
-
 _ADDRESSES = st.ip_addresses().filter(lambda address: getattr(address, "ipv4_mapped", None) is None)
 """A mapped address is the IPv4 address that it is."""
 
