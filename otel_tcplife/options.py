@@ -135,7 +135,7 @@ SPOOL_BYTES = Option(
     "spool_bytes",
     lambda text: parse_number(text, "a size", 1 << 20, 1 << 50),
     _in_any_scope(1 << 30),
-    "of the command: bytes that wait in the spool at most, at about 110 bytes for each session",
+    "of the command: bytes that wait in the spool at most, at about 85 bytes for each session",
     is_keyword=False,
 )
 FILE_BYTES = Option(

@@ -26,6 +26,7 @@ from otel_tcplife.own_metrics import (
     SPOOL_SIZE,
 )
 from otel_tcplife.pipeline.counters import Totals
+from otel_tcplife.pipeline.queue import SinkQueue
 
 _REJECTED = {ERROR_TYPE: "rejected"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -80,25 +81,6 @@ class ExporterStats:
             self._began = None
 
 
-class QueueLike(Protocol):
-    """What is said of a queue."""
-
-    @property
-    def name(self) -> str:
-        """That of its sink."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Sessions that wait in it."""
-        ...
-
-    @property
-    def capacity(self) -> int:
-        """Sessions that may wait in it."""
-        ...
-
-
 class SpoolLike(Protocol):
     """What is said of the spool."""
 
@@ -118,7 +100,7 @@ class SelfTelemetry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._exporters: list[ExporterStats] = []
-        self.queues: Sequence[QueueLike] = ()
+        self.queues: Sequence[SinkQueue] = ()
         self.spool: SpoolLike | None = None
 
     def exporter(self, component: str, signal: str) -> ExporterStats:
@@ -168,7 +150,7 @@ def _finished(stats: ExporterStats) -> Iterable[tuple[Mapping[str, str], int]]:
     return [({}, stats.taken), (_REJECTED, stats.rejected)]
 
 
-def _queue(queue: QueueLike) -> Mapping[str, str]:
+def _queue(queue: SinkQueue) -> Mapping[str, str]:
     return {"otel.component.name": queue.name, COMPONENT_TYPE: "batching_log_processor"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import subprocess
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
+from tests.support.host_agent import COMMAND
+from tests.support.pins import bpffs
 
 _ROUNDS = 5
 _SECONDS = 4.0
@@ -23,10 +26,18 @@ def main() -> None:
     """Run all of them."""
     with tempfile.TemporaryDirectory() as directory:
         load, requests = _built("load", directory), _built("requests", directory)
-        cost(load)
-        lost(load)
-        slowdown(load)
+        cost(load, Path(directory) / "spool")
+        with bpffs(Path(directory) / "bpf") as pins:
+            restart(pins / "tcplife")
+            lost(load)
+            slowdown(load, pins / "slowdown")
         application(requests)
+
+
+def unpin(pins: Path) -> None:
+    """Have no program stay that would slow what is measured next."""
+    environment = {**os.environ, "OTEL_PYTHON_TCPLIFE_PIN": str(pins)}
+    subprocess.run([COMMAND, "--unpin"], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def _built(program: str, directory: str) -> Path:
@@ -49,11 +60,13 @@ def exporting(name: str, **variables: str) -> Generator[Subject]:
         yield ours(name, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})
 
 
-def cost(load: Path) -> None:
+def cost(load: Path, spool: Path) -> None:
     """CPU for each session end, start and memory."""
     print(f"CPU of the tracer for each session end ({2 * _RATE} ends/s), its start and its memory")
     ways = {
         "logs + metrics over OTLP/HTTP": {},
+        "the same, with a spool": {"OTEL_PYTHON_TCPLIFE_SPOOL": str(spool)},
+        "the same, with requests of 2 MB": {"OTEL_PYTHON_TCPLIFE_REQUEST_BYTES": "2000000"},
         "metrics only": {"OTEL_LOGS_EXPORTER": "none"},
         "the SDK's own path": {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "otlp_proto_http"},
     }
@@ -79,6 +92,22 @@ def _cost_of(subject: Subject, load: Path) -> tuple[float, float, float]:
         time.sleep(1.5)  # the last of them are exported a second later at most
         used = running.cpu_seconds() - before
         return used / (2 * sessions) * 1e6, running.start_seconds, running.resident_megabytes()
+
+
+def restart(pins: Path) -> None:
+    """A first and a second start with a program that stays in the kernel."""
+    print("start with a program that stays")
+    starts: tuple[list[float], list[float]] = [], []
+    for number in range(_ROUNDS):
+        for which in starts:
+            with (
+                exporting("", OTEL_PYTHON_TCPLIFE_PIN=str(pins / str(number))) as subject,
+                Running(subject) as running,
+            ):
+                which.append(running.start_seconds)
+        unpin(pins / str(number))
+    for name, seconds in zip(("the first one", "the second one"), starts):
+        row(name, f"{spread(seconds)} s")
 
 
 def lost(load: Path) -> None:
@@ -111,7 +140,7 @@ def _balance(told: str) -> str:
     return "; ".join(line.removeprefix("otel-tcplife: ") for line in told.splitlines()[1:])
 
 
-def slowdown(load: Path) -> None:
+def slowdown(load: Path, pins: Path) -> None:
     """What is left of the throughput of a connect/close loop on all cores."""
     print("throughput of a connect/close loop on all cores while traced, against untraced")
     kept: dict[str, list[float]] = {}
@@ -125,6 +154,10 @@ def slowdown(load: Path) -> None:
     for _ in range(_ROUNDS):
         with exporting("metrics only", OTEL_LOGS_EXPORTER="none") as subject:
             measure(subject)
+        stays = {"OTEL_PYTHON_TCPLIFE_PIN": str(pins), "OTEL_LOGS_EXPORTER": "none"}
+        with exporting("metrics only, a program that stays", **stays) as subject:
+            measure(subject)
+        unpin(pins)
         with exporting("logs + metrics over OTLP/HTTP") as subject:
             measure(subject)
         measure(LIBBPF_TCPLIFE)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ def _logs(directory: Path) -> list[ReceivedLog]:
 
 def _ports(logs: list[ReceivedLog]) -> list[tuple[int, int]]:
     return [log.ports for log in logs]
-
-
-@pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    made = Traffic()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

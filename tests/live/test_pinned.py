@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from typing_extensions import Self
 
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
-from tests.support.pins import Pinned, balance_of, bpffs
+from tests.support.pins import Pinned, balance_of
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog
 from tests.support.stopwatch import Stopwatch
@@ -24,19 +23,6 @@ from tests.support.traffic import Traffic
 
 _WITHOUT_COMPILER = {"OTEL_TCPLIFE_BCC_HELPER": "1"}
 """With this, an agent starts no helper, and so cannot load a program."""
-
-
-@pytest.fixture
-def pinned(tmp_path: Path) -> Iterator[Pinned]:
-    with bpffs(tmp_path / "bpf") as directory:
-        yield Pinned(directory / "tcplife", tmp_path / "output")
-
-
-@pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
 
 
 def _end(pinned: Pinned, local: int, peer: int) -> ReceivedLog:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,9 @@ from tests.support.bpf_objects import held_by, wait_until_gone
 from tests.support.host_agent import HostAgent
 from tests.support.other_sessions import others
 from tests.support.otlp_receiver import HttpReceiver
-from tests.support.pins import PIN, Pinned, balance_of, bpffs
+from tests.support.pins import PIN, Pinned, balance_of
 from tests.support.received import read_requests
 from tests.support.traffic import Traffic
-
-
-@pytest.fixture
-def pinned(tmp_path: Path) -> Iterator[Pinned]:
-    with bpffs(tmp_path / "bpf") as directory:
-        yield Pinned(directory / "tcplife", tmp_path / "output")
-
-
-@pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
 
 
 def _other_version(directory: Path) -> dict[str, str]:

@@ -46,11 +46,6 @@ def test_one_that_comes_early_ends_it_with_one_line(delay: float, number: signal
         assert all(line.startswith("otel-tcplife: ") for line in lines)
 
 
-@pytest.fixture
-def traffic() -> Traffic:
-    return Traffic()
-
-
 def _ends(path: Path, traffic: Traffic) -> int:
     logs = read_otlp_json_lines(path, growing=True).logs if path.exists() else []
     return len(traffic.of(logs))

@@ -77,6 +77,25 @@ def test_the_next_start_sends_what_was_kept(tmp_path: Path, http_receiver: HttpR
     run.end()
 
 
+def test_what_was_kept_stays_until_the_next_is(
+    tmp_path: Path, http_receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    """kill -9 in between would lose it otherwise, and so would a disk that is full by then."""
+    run = Run(tmp_path, http_receiver)
+    http_receiver.answer = Answer(503)
+    assert run.export(1)
+
+    def ends(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("otel_tcplife.export.otlp.spool_file.row", ends)
+        with pytest.raises(KeyboardInterrupt):
+            run.export(2)
+    assert run.spool.items("otlp_metrics") == 3
+    run.end()
+
+
 def test_what_is_refused_for_good_is_not_kept(tmp_path: Path, http_receiver: HttpReceiver) -> None:
     http_receiver.answer = Answer(400)
     run = Run(tmp_path, http_receiver)

@@ -22,10 +22,9 @@ class KeptMetrics:
     def keep(self, left: list[Request]) -> bool:
         """Keep this instead of what was kept before, as it has all of that and more; return whether it is kept."""
         try:
-            if self._own is not None:
-                self._spool.settle(self._own, [])
-                self._own = None
-            if left:
+            if self._own:
+                self._own = self._spool.settle(self._own, left)
+            elif left:
                 self._own = self._spool.add(self._stream, left)
         except CannotSpool as failure:
             self._failures.failed(str(failure), "those of the last export are in memory only")

@@ -150,8 +150,11 @@ class Spool:
 
         return self._within(read)
 
-    def settle(self, waiting: Waiting, left: list[Request]) -> None:
-        """Have what is left of a request wait in its place; with nothing left, it is gone. Raise CannotSpool."""
+    def settle(self, waiting: Waiting, left: list[Request]) -> Waiting | None:
+        """Have this wait in the place of a request, of which it is left, and return that; None where nothing is.
+
+        Raise CannotSpool; the request is still there then.
+        """
         request, body = spool_file.joined(left) if left else (Request(b"", 0), b"")
 
         def update(connection: sqlite3.Connection) -> None:
@@ -166,6 +169,7 @@ class Spool:
             if not self.bytes and self._path.stat().st_size > _SHRINK_FROM:
                 self._within(spool_file.shrink, is_transaction=False)
         self._reserve.hold()
+        return replace(waiting, request=request, size=len(body)) if left else None
 
     def close(self) -> None:
         """Leave all that waits to the next start."""

@@ -94,11 +94,6 @@ class SpoolingLogExporter:
         """That of the exporter."""
         return self._exporter.max_export_batch_size
 
-    @property
-    def has_backlog(self) -> bool:
-        """Whether something waits in the spool that is to be sent."""
-        return self._waits
-
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Send the batch, or put it into the spool. Raise NotNow where that has no room either."""
         request = self._exporter.encode(batch)
