@@ -90,6 +90,15 @@ def open_file(directory: int, name: str) -> int:
     return file
 
 
+def open_file_of(directory: Path, name: str) -> int:
+    """A descriptor to append to this file of the directory with, as open_directory() and open_file() make both."""
+    opened = open_directory(directory)
+    try:
+        return open_file(opened, name)
+    finally:
+        os.close(opened)
+
+
 def _entry(directory: int, name: str, may_make_in: Callable[[int], None]) -> int:
     """A descriptor of a directory, or of a symbolic link, in this one; a directory is made where there is nothing."""
     flags = os.O_PATH | os.O_NOFOLLOW

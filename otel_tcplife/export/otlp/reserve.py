@@ -35,11 +35,7 @@ class Reserve:
     def _resize(self, size: int) -> bool:
         """Return whether it is so large now."""
         with suppress(OSError):
-            directory = own_files.open_directory(self._directory)
-            try:
-                file = own_files.open_file(directory, "spool.reserve")
-            finally:
-                os.close(directory)
+            file = own_files.open_file_of(self._directory, "spool.reserve")
             try:
                 if size:
                     os.posix_fallocate(file, 0, size)

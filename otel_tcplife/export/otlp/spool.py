@@ -125,8 +125,7 @@ class Spool:
 
         def insert(connection: sqlite3.Connection) -> Waiting:
             waiting = Waiting(self._newest + 1, stream, request, len(body))
-            row = spool_file.row(waiting.id, stream, request.items, body)
-            connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
+            spool_file.insert(connection, [spool_file.row(waiting.id, stream, request.items, body)])
             self._add_to_total(stream, request.items, len(body))
             self._newest = waiting.id
             return waiting
@@ -145,7 +144,7 @@ class Spool:
                 row = spool_file.Row(*values)
                 if row.is_whole:
                     return Waiting(row.id, stream, Request(zlib.decompress(row.body), row.items), len(row.body))
-                connection.execute("DELETE FROM requests WHERE id = ?", (row.id,))
+                spool_file.delete(connection, row.id)
             return None
 
         return self._within(read)
@@ -158,10 +157,9 @@ class Spool:
         request, body = spool_file.joined(left) if left else (Request(b"", 0), b"")
 
         def update(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM requests WHERE id = ?", (waiting.id,))
+            spool_file.delete(connection, waiting.id)
             if left:
-                row = spool_file.row(waiting.id, waiting.stream, request.items, body)
-                connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", row)
+                spool_file.insert(connection, [spool_file.row(waiting.id, waiting.stream, request.items, body)])
             self._add_to_total(waiting.stream, request.items - waiting.request.items, len(body) - waiting.size)
 
         self._with_reserve(lambda: self._within(update))
@@ -220,7 +218,7 @@ class Spool:
 
     def _connect(self) -> sqlite3.Connection:
         """The open file; one that another version has written, or that is damaged, is set aside."""
-        self._make_file()
+        os.close(own_files.open_file_of(self._path.parent, _FILE))
         try:
             connection = spool_file.open_file(self._path, self._most_bytes)
         except spool_file.DAMAGE as error:
@@ -244,13 +242,6 @@ class Spool:
         logger.warning("the spool %s is %s; it is now %s, and a new one is begun", self._path, why, aside)
         return self._connect()
 
-    def _make_file(self) -> None:
-        directory = own_files.open_directory(self._path.parent)
-        try:
-            os.close(own_files.open_file(directory, _FILE))
-        finally:
-            os.close(directory)
-
     def _is_where_its_name_says(self) -> bool:
         """Whether nobody has renamed or deleted the file, or what it is in."""
         try:
@@ -269,7 +260,7 @@ class Spool:
         self._totals = {}
 
         def copy(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
+            spool_file.insert(connection, rows)
             for row in rows:
                 self._add_to_total(row.stream, row.items, len(row.body))
 

@@ -72,6 +72,16 @@ def row(number: int, stream: str, items: int, body: bytes) -> Row:
     return Row(number, stream, at, items, body, _crc(number, stream, at, items, body))
 
 
+def insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    """Add rows, all of them or none within a transaction."""
+    connection.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def delete(connection: sqlite3.Connection, number: int) -> None:
+    """Take a row out."""
+    connection.execute("DELETE FROM requests WHERE id = ?", (number,))
+
+
 def _crc(number: int, stream: str, at: float, items: int, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(f"{number} {stream} {at!r} {items}".encode()))
 
