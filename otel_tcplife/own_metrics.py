@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_tcplife.conventions import DURATION_BOUNDS, CounterMetric, HistogramMetric
+from otel_tcplife.instruments import DURATION_BOUNDS, CounterMetric, HistogramMetric
 
 LOG_INFLIGHT = CounterMetric(
     "otel.sdk.exporter.log.inflight", "{log_record}", "Log records that are being sent.", monotonic=False

@@ -7,10 +7,9 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from otel_tcplife.conventions import (
+from otel_tcplife.conventions import ATTRIBUTES, EVENT_NAMES
+from otel_tcplife.instruments import (
     ACTIVE,
-    ATTRIBUTES,
-    EVENT_NAMES,
     EXPORT_RECORDS,
     EXPORTER,
     HISTOGRAMS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from otel_tcplife.conventions import ACTIVE, EXPORT_RECORDS, EXPORTER, OUTCOME, PROBE_SESSIONS, CounterMetric
+from otel_tcplife.instruments import ACTIVE, EXPORT_RECORDS, EXPORTER, OUTCOME, PROBE_SESSIONS, CounterMetric
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.session import LARGEST_INTEGER

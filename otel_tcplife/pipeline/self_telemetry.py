@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from otel_tcplife.conventions import DURATION_BOUNDS, CounterMetric
+from otel_tcplife.instruments import DURATION_BOUNDS, CounterMetric
 from otel_tcplife.own_metrics import (
     COMPONENT_TYPE,
     CPU_TIME,

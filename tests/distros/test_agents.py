@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from otel_tcplife.conventions import HISTOGRAMS, SCOPE
+from otel_tcplife.conventions import SCOPE
+from otel_tcplife.instruments import HISTOGRAMS
 from otel_tcplife.version import __version__
 from tests.distros.environments import environment
 from tests.distros.instrumented import APPLICATION, Ran, run

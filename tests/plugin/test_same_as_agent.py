@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.conventions import (
+from otel_tcplife.conventions import SCOPE
+from otel_tcplife.instruments import (
     ACTIVE,
     EXPORT_RECORDS,
     HISTOGRAMS,
     METRIC_ATTRIBUTES,
     PROBE_SESSIONS,
-    SCOPE,
     HistogramMetric,
 )
 from otel_tcplife.version import __version__

@@ -15,10 +15,10 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.conventions import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.sdk.emit import ProviderMetrics
+from otel_tcplife.instruments import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.source import Stats

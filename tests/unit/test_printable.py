@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.conventions import METRIC_ATTRIBUTES, SessionColumns
+from otel_tcplife.conventions import SessionColumns
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.sdk.emit import log_records
+from otel_tcplife.instruments import METRIC_ATTRIBUTES
 from otel_tcplife.printable import one_line, printable
 from otel_tcplife.session import Event, SessionBatch, empty
 

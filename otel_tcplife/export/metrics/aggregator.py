@@ -23,10 +23,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
-from otel_tcplife.conventions import CounterMetric
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.metrics.window import Point, Window
 from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.instruments import CounterMetric
 from otel_tcplife.own_metrics import OPERATION_DURATION
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.self_telemetry import Durations, SelfTelemetry

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife.columns import factorize
-from otel_tcplife.conventions import CARDINALITY_LIMIT, Attribute
+from otel_tcplife.conventions import Attribute
 from otel_tcplife.host import Host
+from otel_tcplife.instruments import CARDINALITY_LIMIT
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 

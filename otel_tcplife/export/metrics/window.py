@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric
 
-from otel_tcplife.conventions import CARDINALITY_LIMIT, HISTOGRAMS, OVERFLOW, HistogramMetric
 from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets, Grouping
 from otel_tcplife.export.metrics.series import Attributes, Keys, Series
 from otel_tcplife.host import Host
+from otel_tcplife.instruments import CARDINALITY_LIMIT, HISTOGRAMS, OVERFLOW, HistogramMetric
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.conventions import CounterMetric
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import metric_preference
 from otel_tcplife.export.metrics.reader import PeriodicReader, export_interval
@@ -21,6 +20,7 @@ from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import Transport
 from otel_tcplife.host import Host
+from otel_tcplife.instruments import CounterMetric
 from otel_tcplife.options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline

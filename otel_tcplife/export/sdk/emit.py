@@ -20,18 +20,11 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.body import body_columns
-from otel_tcplife.conventions import (
-    ATTRIBUTES,
-    COUNTERS,
-    HISTOGRAMS,
-    INFO,
-    WARN,
-    Attribute,
-    CounterMetric,
-)
+from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.settings import BatchLimits
 from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, CounterMetric
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
