@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, encode, lookup
+from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, lookup
+from otel_tcplife.host import Entity
 from otel_tcplife.session import UNKNOWN, CloseReason, Event, OwnerSource
 from otel_tcplife.session_columns import SessionColumns
 
@@ -105,12 +106,6 @@ ATTRIBUTES = (
         lambda columns: lookup(columns.batch["owner_source"], _OWNER_SOURCE_TEXTS),
     ),
     Attribute(
-        "container.id",
-        "string",
-        "the container that the socket's cgroup (v2) is of",
-        lambda columns: encode(columns.batch["cgroup"], columns.host.container_of),
-    ),
-    Attribute(
         "tcplife.netns",
         "int",
         "inode of the network namespace, where it is not the tracer's own",
@@ -179,6 +174,30 @@ ATTRIBUTES = (
         lambda columns: columns.error,
     ),
 )
+
+
+ENTITY_ATTRIBUTES = (
+    Attribute(
+        "container.id",
+        "string",
+        "the container that the socket's cgroup (v2) is of",
+        lambda columns: columns.of_entity(lambda entity: entity.container_id),
+    ),
+    Attribute(
+        "k8s.pod.uid",
+        "string",
+        "the pod of Kubernetes that it is of",
+        lambda columns: columns.of_entity(lambda entity: entity.pod_uid),
+    ),
+)
+"""What identifies the container or pod that a session is of: attributes of the resource, or of the record where the
+resource is that of an application.
+"""
+
+
+def entity_attributes(entity: Entity) -> dict[str, str]:
+    """Those of ENTITY_ATTRIBUTES that are known of an entity."""
+    return {attribute.name: text for attribute, text in zip(ENTITY_ATTRIBUTES, entity) if text}
 
 
 def event_name(columns: SessionColumns) -> DictionaryColumn:

@@ -131,6 +131,11 @@ def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:
     return np.concatenate([batch.view(_ROW) for batch in batches]).view(SESSION)
 
 
+def rows_at(batch: SessionBatch, positions: npt.NDArray[np.intp]) -> SessionBatch:
+    """The sessions at these positions, in this order."""
+    return batch.view(_ROW)[positions].view(SESSION)
+
+
 def offset_of(column: str) -> int:
     """Where a column begins in a row, in bytes."""
     dtype: Any = SESSION

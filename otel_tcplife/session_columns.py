@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.addresses import addresses
-from otel_tcplife.columns import DictionaryColumn, Flags, NumericColumn, encode, lookup
-from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.columns import Codes, DictionaryColumn, Flags, NumericColumn, encode, factorize, lookup
+from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
 from otel_tcplife.printable import printable
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN, UNKNOWN_TIME, Event, Role, SessionBatch
 
@@ -88,6 +89,23 @@ class SessionColumns:
     def executable(self) -> DictionaryColumn:
         """Base name of the owner's executable."""
         return encode(self.batch["executable"], _name)
+
+    @cached_property
+    def entities(self) -> tuple[Codes, Sequence[Entity]]:
+        """What the sessions are of, each once, and for each session the index among these."""
+        cgroups = self.batch["cgroup"]
+        if len(cgroups) and (cgroups == cgroups[0]).all():  # as on a host without containers
+            return np.zeros(len(cgroups), np.intp), [self.host.entity_of(int(cgroups[0]))]
+        first, codes = factorize(cgroups)
+        of_cgroups = [self.host.entity_of(cgroup) for cgroup in cgroups[first].tolist()]
+        numbers = {entity: number for number, entity in enumerate(dict.fromkeys(of_cgroups))}
+        return np.array([numbers[entity] for entity in of_cgroups], np.intp)[codes], [*numbers]
+
+    def of_entity(self, attribute: Callable[[Entity], str]) -> DictionaryColumn:
+        """What identifies the entity of each session; unknown where it is empty."""
+        codes, entities = self.entities
+        texts = [attribute(entity) for entity in entities]
+        return DictionaryColumn(np.where(np.array([text != "" for text in texts], np.bool_)[codes], codes, -1), texts)
 
     @cached_property
     def error_number(self) -> npt.NDArray[np.int16]:

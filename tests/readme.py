@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from otel_tcplife.conventions import ATTRIBUTES, EVENT_NAMES
+from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, EVENT_NAMES, Attribute
 from otel_tcplife.instruments import (
     ACTIVE,
     EXPORT_RECORDS,
@@ -62,9 +62,11 @@ def _telemetry() -> Iterable[str]:
     yield f"Events: `{closed}`, `{failed}` for a connect that never reached ESTABLISHED, and, where interim reports are"
     yield f"asked for, `{progress}`."
     yield ""
-    yield from _table(
-        ("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in ATTRIBUTES)
-    )
+    yield from _attributes(ATTRIBUTES)
+    yield ""
+    yield "Attributes of the resource, for sessions of a container or a pod; in the plugin, of the record:"
+    yield ""
+    yield from _attributes(ENTITY_ATTRIBUTES)
     yield ""
     counters = (
         (ACTIVE, "updowncounter", ""),
@@ -81,6 +83,10 @@ def _telemetry() -> Iterable[str]:
     yield ""
     own = ", ".join(f"`{each.name}`" for each in (*OWN_COUNTERS, OPERATION_DURATION))
     yield f"Of itself, the host agent says: {own}."
+
+
+def _attributes(attributes: Iterable[Attribute]) -> Iterable[str]:
+    return _table(("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in attributes))
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterable[str]:

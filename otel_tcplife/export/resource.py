@@ -1,4 +1,4 @@
-"""What the telemetry is about: this host, by the standard resource variables and detectors."""
+"""What the telemetry is about: this host, by the standard variables and detectors, and what is observed on it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.util.types import AttributeValue
 
-from otel_tcplife.conventions import SCHEMA_URL
+from otel_tcplife.conventions import SCHEMA_URL, entity_attributes
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.endpoint import error_line
+from otel_tcplife.host import Entity
 from otel_tcplife.printable import printable
 from otel_tcplife.version import __version__
 
@@ -25,6 +29,9 @@ _NAME, _ATTRIBUTES = "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"
 _DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 _OF_THE_SDK = ("telemetry.sdk.name", "telemetry.sdk.language", "telemetry.sdk.version", "service.instance.id")
 """What the SDK says of itself in its resource, or makes up anew at each start."""
+_OF_OUR_SERVICE = ("service.name", "service.version", "service.instance.id", "service.namespace")
+_OF_OUR_PLACE = re.compile(r"container\.|process\.|k8s\.(?!node\.|cluster\.)")
+"""Of which an agent in a pod is told in OTEL_RESOURCE_ATTRIBUTES, and a detector may tell."""
 _INSTANCES = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """The namespace of service.instance.id (semantic conventions, "Service")."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -32,7 +39,34 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def host_resource() -> Resource:
+@dataclass(frozen=True)
+class Resources:
+    """Resources of what the tracer says of itself and of its host, and of each entity that it observes on that."""
+
+    own: Resource
+    named: frozenset[str] = frozenset()
+    """Attributes that the user has set by a variable."""
+
+    @cached_property
+    def _shared(self) -> Mapping[str, AttributeValue]:
+        """Attributes of our own resource that are true of the entities of this host, too.
+
+        Our service is not theirs, unless the user has named it for all that we send: the Collector's k8sattributes
+        processor leaves what it finds as it is. Nor are our container, pod and process.
+        """
+        return {
+            name: value
+            for name, value in self.own.attributes.items()
+            if not (name in _OF_OUR_SERVICE and name not in self.named) and not _OF_OUR_PLACE.match(name)
+        }
+
+    def of(self, entity: Entity) -> Resource:
+        """The resource of sessions of this entity."""
+        identity = entity_attributes(entity)
+        return Resource({**self._shared, **identity}, self.own.schema_url) if identity else self.own
+
+
+def host_resources() -> Resources:
     """OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and resource detectors before what the agent knows of itself.
 
     Raise BadUsage where a variable of these cannot be what was meant. What a detector or the host's name has that is
@@ -46,7 +80,8 @@ def host_resource() -> Resource:
     for name in _OF_THE_SDK:
         if name not in named:
             configured.pop(name, None)
-    return Resource({**_known(), **{key: _utf8(value) for key, value in configured.items()}}, SCHEMA_URL)
+    own = Resource({**_known(), **{key: _utf8(value) for key, value in configured.items()}}, SCHEMA_URL)
+    return Resources(own, frozenset(named))
 
 
 def _known() -> dict[str, str]:

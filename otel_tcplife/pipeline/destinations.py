@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
 from otel_tcplife.export.otlp.sinks import Opening, OtlpSinks, Target
 from otel_tcplife.export.otlp.transport import open_transport
-from otel_tcplife.export.resource import host_resource
+from otel_tcplife.export.resource import host_resources
 from otel_tcplife.pipeline.chosen_exporters import FILE, NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.sink import Sinks
 
@@ -60,9 +60,9 @@ class Destinations:
 def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
     """What the environment and --otlp-file say. Raise BadUsage where something cannot be what was meant."""
     chosen = chosen_exporters(otlp_file, environ)
-    resource = host_resource()
-    otlp = OtlpSinks(resource, environ)
-    found = [*_otlp(chosen, otlp), *_installed(chosen, resource)]
+    resources = host_resources()
+    otlp = OtlpSinks(resources, environ)
+    found = [*_otlp(chosen, otlp), *_installed(chosen, resources.own)]
     if chosen.agent:
         found.append(Destination("logs and metrics to the OpenTelemetry agent of this process", _open_agent))
     if chosen.directory:

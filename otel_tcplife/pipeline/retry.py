@@ -72,7 +72,7 @@ class RetryingSink:
                 outcomes.update(self._sink.export(batch))
             except NotNow as failure:
                 outcomes.update(failure.outcomes)
-                batch = batch[sum(failure.outcomes.values()) :]
+                batch = failure.left
                 if failure.outcomes:
                     backoff.reset()
                 self._failures.failed(failure.reason, "retrying")

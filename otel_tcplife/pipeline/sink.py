@@ -56,12 +56,19 @@ class InlineSink(Protocol):
 class NotNow(Exception):
     """Sessions cannot be delivered at present, such as where the receiver is away."""
 
-    def __init__(self, reason: str, after: float | None = None, outcomes: Mapping[Outcome, int] = {}) -> None:
-        """`after` is how many seconds the receiver asks to wait, None where it does not ask.
+    def __init__(
+        self,
+        reason: str,
+        left: SessionBatch,
+        after: float | None = None,
+        outcomes: Mapping[Outcome, int] = {},
+    ) -> None:
+        """`left` may be exported again, and `outcomes` are of all others of the batch.
 
-        `outcomes` are of the first sessions of the batch, of which none may be exported again.
+        `after` is how many seconds the receiver asks to wait, None where it does not ask.
         """
         super().__init__(reason)
+        self.left = left
         self.reason = reason
         self.after = after
         self.outcomes = outcomes

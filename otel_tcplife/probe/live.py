@@ -88,7 +88,7 @@ class LiveSource:
                 bpf.run_iterator(attached.scan)
                 self._containers = Containers(attached.cgroup_paths)
                 self.host = Host(
-                    self._containers.container_of,
+                    self._containers.entity_of,
                     ephemeral_ports(),
                     os.stat("/proc/self/ns/net").st_ino,
                     Networks(options.networks),

@@ -13,7 +13,7 @@ from tests.support.for_all_users import NOBODY, directory_of, in_reach_of_all
 from tests.support.host_agent import HostAgent
 from tests.support.place import cgroup, move
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
-from tests.support.received import read_otlp_json_lines
+from tests.support.received import ReceivedLog, read_otlp_json_lines
 
 _TIMES = {"tcplife.session.duration", "tcplife.handshake.duration"}
 """Each program reads the clock by itself."""
@@ -30,12 +30,18 @@ def _of_user(directory: Path, *more: str) -> HostAgent:
     return HostAgent(["--otlp-file", str(directory), "--no-table"], cwd=directory, run=run)
 
 
+def _with_container(log: ReceivedLog) -> dict[str, Any]:
+    """Its attributes, with that of the resource that is a fact of the session."""
+    of_resource = {name: value for name, value in log.resource.items() if name == "container.id"}
+    return {**log.attributes, **of_resource}
+
+
 def _facts(directory: Path, session: Session) -> list[dict[str, Any]]:
     """What is said of both ends of a session, but for times."""
     ports = session.client_port, session.server_port
     logs = read_otlp_json_lines(directory / "logs.jsonl").logs
     ends = [log for log in logs if log.ports in (ports, ports[::-1]) and not log.is_elsewhere]
-    said = [log.attributes for log in sorted(ends, key=lambda log: log.ports)]
+    said = [_with_container(log) for log in sorted(ends, key=lambda log: log.ports)]
     return [{name: value for name, value in each.items() if name not in _TIMES} for each in said]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 
 _IDS = {name: digit * 64 for name, digit in (("client", "c"), ("server", "5"))}
+
+
+_DURATION = "tcplife.session.duration"
 
 
 def _played(session: Session) -> None:
@@ -31,23 +35,57 @@ def _ends(directory: Path, session: Session) -> dict[str, ReceivedLog]:
     return {ends[log.ports]: log for log in logs if log.ports in ends}
 
 
+_UID = "8a1f6d8e-6c7e-4f5c-9d0d-d3a2e5b8c111"
+_POD = "pod" + _UID.replace("-", "_")
+
+_PATHS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "Docker and containerd": ("docker-{client}.scope", "cri-containerd-{server}.scope", {}),
+    "Docker by cgroupfs, Podman": ("docker/{client}", "machine.slice/libpod-{server}.scope/container", {}),
+    "Kubernetes by systemd: containerd, CRI-O": (
+        f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-{_POD}.slice/cri-containerd-{{client}}.scope",
+        f"kubepods.slice/kubepods-{_POD}.slice/crio-{{server}}.scope/container",
+        {"k8s.pod.uid": _UID},
+    ),
+    "Kubernetes by cgroupfs": (
+        f"kubepods/burstable/pod{_UID}/{{client}}",
+        f"kubepods/pod{_UID}/{{server}}",
+        {"k8s.pod.uid": _UID},
+    ),
+}
+_OUR_SERVICE = ("service.name", "service.version", "service.instance.id")
+
+
+@pytest.mark.parametrize("names", _PATHS)
 @pytest.mark.parametrize("made", ["before tracing", "while tracing"])
-def test_the_container_is_known_also_when_it_is_gone(made: str, tmp_path: Path) -> None:
-    paths = f"docker-{_IDS['client']}.scope", f"cri-containerd-{_IDS['server']}.scope"
+def test_the_container_is_the_resource_also_when_it_is_gone(made: str, names: str, tmp_path: Path) -> None:
+    of_client, of_server, pod = _PATHS[names]
+    paths = of_client.format_map(_IDS), of_server.format_map(_IDS)
     agent = HostAgent(["--otlp-file", str(tmp_path), "--no-table"])
     with ExitStack() as tracing:
         if made == "while tracing":
             tracing.enter_context(agent)
-        with cgroup(paths[0]) as of_client, cgroup(paths[1]) as of_server:
+        with cgroup(paths[0]) as clients, cgroup(paths[1]) as servers:
             if made == "before tracing":
                 tracing.enter_context(agent)
             with run_actor(CLIENT) as client, run_actor(SERVER) as server:
-                move(client.pid, of_client)
-                move(server.pid, of_server)
+                move(client.pid, clients)
+                move(server.pid, servers)
                 session = Session(FAMILIES[0], client, server)
                 _played(session)
     ends = _ends(tmp_path, session)
-    assert {end: log.attributes.get("container.id") for end, log in ends.items()} == _IDS
+    told = read_otlp_json_lines(tmp_path / "metrics.jsonl").points
+    [own] = {str(point.resource) for point in told if point.name == "tcplife.probe.sessions"}
+    for end, log in ends.items():
+        entity = {"container.id": _IDS[end], **pod}
+        assert {name: log.resource.get(name) for name in entity} == entity
+        assert not {*_OUR_SERVICE} & log.resource.keys()
+        assert log.resource["host.name"] == socket.gethostname()
+        assert not entity.keys() & log.attributes.keys()
+        counts = [point.count for point in told if (point.resource, point.name) == (log.resource, _DURATION)]
+        assert counts[-1] == 1  # there may be earlier exports, where the machine is slow
+    assert len(ends) == 2
+    assert "container.id" not in own
+    assert "otel-tcplife" in own
 
 
 def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
@@ -59,7 +97,9 @@ def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:
         session = Session(FAMILIES[0], client, server)
         _played(session)
     for log in _ends(tmp_path, session).values():
-        assert not {"container.id", "tcplife.netns"} & log.attributes.keys()
+        assert "tcplife.netns" not in log.attributes
+        assert not {"container.id", "k8s.pod.uid"} & log.resource.keys()
+        assert {*_OUR_SERVICE} <= log.resource.keys()
 
 
 def test_the_network_namespace_is_that_of_the_socket(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_containers_are_known(made: str, kernel: str) -> None:
                 client.tell("close", "c")
                 server.tell("close", "s")
         [log] = [log for log in _of(session, directory) if log.ports[0] == session.client_port]
-        assert log.attributes["container.id"] == container
+        assert log.resource["container.id"] == container
         assert log.attributes["process.executable.name"] == client.executable
 
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.util.types import AttributeValue
+
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal
 from otel_tcplife.export.otlp.files import FileTransport, OtlpFiles
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
@@ -13,6 +16,7 @@ from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import Transport, open_transport
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.self_telemetry import ExporterStats
 
@@ -43,7 +47,9 @@ def log_exporter(
 ) -> OtlpLogExporter:
     """A sink that sends logs where this configuration says."""
     sending = sender(open_transport(config), "logs", deadline, timeout=config.timeout, most_bytes=most_bytes)
-    return OtlpLogExporter("otlp", f"export logs to {config.shown}", LogEncoder({}), sending, config.shown)
+    return OtlpLogExporter(
+        "otlp", f"export logs to {config.shown}", LogEncoder(Resources(Resource({}))), sending, config.shown
+    )
 
 
 def metric_exporter(config: OtlpConfig, *, most_bytes: int = REQUEST_BYTES) -> OtlpMetricExporter:
@@ -52,11 +58,12 @@ def metric_exporter(config: OtlpConfig, *, most_bytes: int = REQUEST_BYTES) -> O
     return OtlpMetricExporter(sender(transport, "metrics", timeout=config.timeout, most_bytes=most_bytes))
 
 
-def file_log_exporter(files: OtlpFiles, resource: Mapping[str, object] = {}) -> OtlpLogExporter:
+def file_log_exporter(files: OtlpFiles, resource: Mapping[str, AttributeValue] = {}) -> OtlpLogExporter:
     """A sink that writes logs to these files."""
     sending = sender(FileTransport(files.logs, "logs"), timeout=math.inf)
     directory: Path = files.directory
-    return OtlpLogExporter("file", f"write logs to {directory}", LogEncoder(resource), sending, str(directory))
+    encoder = LogEncoder(Resources(Resource(resource)))
+    return OtlpLogExporter("file", f"write logs to {directory}", encoder, sending, str(directory))
 
 
 def file_metric_exporter(files: OtlpFiles) -> OtlpMetricExporter:

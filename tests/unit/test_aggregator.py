@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.export.sdk.emit import ProviderMetrics
 from otel_tcplife.instruments import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
 from otel_tcplife.pipeline.counters import counters
@@ -67,7 +68,7 @@ def _metrics(data: MetricsData | None) -> Iterable[Any]:
 @given(given_batches=st.lists(batches(), min_size=1, max_size=3), preference=_PREFERENCES)
 def test_the_same_as_the_sdk_makes(given_batches: list[SessionBatch], preference: Preference) -> None:
     assume(not preference.exponential or not any(map(_all_but_a_power_of_two, given_batches)))
-    aggregator = Aggregator(Resource({}), preference, {})
+    aggregator = Aggregator(Resources(Resource({})), preference, {})
     reader = _sdk_reader(preference)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     by_the_sdk = ProviderMetrics(provider)
@@ -106,7 +107,7 @@ def test_what_has_the_same_attributes_is_one_point() -> None:
     batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
     batch["executable"] = [b"\xff", b"\xfe", b"a", b"a", b"a", b"a"]
     batch["error"] = [0, 0, 4094, 4095, 0, 104]
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     aggregator.add(batch[:3])
     aggregator.collect()
     aggregator.add(batch)
@@ -124,7 +125,7 @@ def test_past_the_limit_all_goes_to_one_overflow_series() -> None:
     batch = empty(CARDINALITY_LIMIT + 500)
     batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
     batch["executable"] = [f"program-{row}".encode() for row in range(len(batch))]
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     aggregator.add(batch[:100])
     aggregator.collect()
     aggregator.add(batch)
@@ -139,7 +140,7 @@ def test_past_the_limit_all_goes_to_one_overflow_series() -> None:
 def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[int]) -> None:
     stats = [Stats({"submitted": 3}, seen=3, active=5), Stats({"submitted": 10}, seen=10, active=4)]
     values = counters(lambda: stats[0], Ledger())
-    aggregator = Aggregator(Resource({}), Preference(delta_counters=delta), values)
+    aggregator = Aggregator(Resources(Resource({})), Preference(delta_counters=delta), values)
     starts: list[int] = []
     for total, open_now in zip(totals, [5, 4]):
         metrics = {metric.name: metric.data for metric in _metrics(aggregator.collect())}
@@ -165,7 +166,7 @@ def test_deltas_that_were_put_back_are_as_if_never_collected(
 ) -> None:
     """The sum of what was delivered is what one collecting at the end would have had."""
     preference = Preference(delta_histograms=True, exponential=exponential)
-    undisturbed, disturbed = (Aggregator(Resource({}), preference, {}) for _ in range(2))
+    undisturbed, disturbed = (Aggregator(Resources(Resource({})), preference, {}) for _ in range(2))
     for number, batch in enumerate(given_batches):
         disturbed.add(batch)
         undisturbed.add(batch)
@@ -187,7 +188,7 @@ def test_each_metric_keeps_to_the_limit_with_one_overflow_set() -> None:
     batch["event"], batch["ip_version"], batch["duration"] = 1, 4, 1_000_000
     batch["bytes_sent"], batch["bytes_received"] = 3, 5
     batch["executable"] = [f"program-{row}".encode() for row in range(len(batch))]
-    aggregator = Aggregator(Resource({}), Preference(delta_histograms=True), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(delta_histograms=True), {})
     aggregator.add(batch)
     for _ in range(2):
         data = aggregator.collect()
@@ -202,7 +203,7 @@ def test_each_metric_keeps_to_the_limit_with_one_overflow_set() -> None:
 
 
 def test_a_delta_that_was_put_back_begins_when_it_began() -> None:
-    aggregator = Aggregator(Resource({}), Preference(delta_histograms=True, delta_counters=True), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(delta_histograms=True, delta_counters=True), {})
     batch = empty(1)
     batch["event"], batch["duration"] = 1, 1_000_000
     starts: list[int] = []
@@ -218,7 +219,7 @@ def test_a_delta_that_was_put_back_begins_when_it_began() -> None:
 def test_counters_of_deltas_that_were_put_back_come_again() -> None:
     stats = Stats({"submitted": 3}, seen=3)
     values = counters(lambda: stats, Ledger())
-    aggregator = Aggregator(Resource({}), Preference(delta_counters=True), values)
+    aggregator = Aggregator(Resources(Resource({})), Preference(delta_counters=True), values)
     seen: list[tuple[int, int]] = []
     for total, fails in ((3, True), (5, True), (9, False), (10, False)):
         stats = Stats({"submitted": total}, seen=total)
@@ -236,7 +237,7 @@ def test_the_error_of_a_handshake_is_that_of_a_connect_that_failed() -> None:
     batch = empty(4)
     batch["event"], batch["ip_version"], batch["handshake"] = [1, 1, 2, 2], 4, 1000
     batch["duration"][:2], batch["error"] = 1_000_000, [0, 104, 104, 0]
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     reader = _sdk_reader(Preference())
     provider = MeterProvider([reader], shutdown_on_exit=False)
     aggregator.add(batch)

@@ -7,8 +7,10 @@ from socket import AF_INET6, inet_pton
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.export.sdk.emit import log_records
 from tests.support.sessions import sessions
 
@@ -33,5 +35,5 @@ def test_the_owner_stands_apart_from_the_address(pid: int, comm: bytes, owner: s
     host = f"[{address}]" if ":" in address else address
     line = f"{owner}{host}:1 -> {host}:80 closed after 1000.000 ms, 0 bytes sent, 0 bytes received"
     assert record.body == line
-    request = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(batch))
+    request = ExportLogsServiceRequest.FromString(LogEncoder(Resources(Resource({}))).encode(batch))
     assert request.resource_logs[0].scope_logs[0].log_records[0].body.string_value == line

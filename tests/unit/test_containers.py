@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from otel_tcplife.host import THE_HOST, Entity
 from otel_tcplife.probe import bpf, containers
-from otel_tcplife.probe.containers import Containers, container_id
+from otel_tcplife.probe.containers import Containers, entity
 from otel_tcplife.session import SessionBatch, empty
 
 _ID = "5f9b7a3c" * 8
@@ -36,7 +37,7 @@ _POD = "kubepods-burstable-pod8a1f6d8e_6c7e_4f5c_9d0d_d3a2e5b8c111.slice"
     ],
 )
 def test_the_innermost_container(path: str) -> None:
-    assert container_id(path) == _ID
+    assert entity(path).container_id == _ID
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,36 @@ def test_the_innermost_container(path: str) -> None:
     ],
 )
 def test_outside_of_any(path: str) -> None:
-    assert container_id(path) is None
+    assert entity(path).container_id == ""
+
+
+_UID = "8a1f6d8e-6c7e-4f5c-9d0d-d3a2e5b8c111"
+_STATIC = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (f"/kubepods/burstable/pod{_UID}/{_ID}", Entity(_ID, _UID)),  # cgroupfs
+        (f"/kubepods/pod{_UID}/{_ID}", Entity(_ID, _UID)),  # of guaranteed quality of service
+        (f"/kubepods.slice/kubepods-burstable.slice/{_POD}/cri-containerd-{_ID}.scope", Entity(_ID, _UID)),  # systemd
+        (f"/kubepods.slice/{_POD}/crio-{_ID}.scope/container", Entity(_ID, _UID)),
+        (f"/kubepods.slice/{_POD}", Entity("", _UID)),  # the pod's own
+        (f"/kubelet.slice/kubelet-kubepods.slice/kubelet-{_POD}/cri-containerd-{_ID}.scope", Entity(_ID, _UID)),
+        (f"/system.slice/containerd.service/{_POD}:cri-containerd:{_ID}", Entity(_ID, _UID)),
+        (f"/kubepods/besteffort/pod{_STATIC}/{_ID}", Entity(_ID, _STATIC)),  # of a file of the kubelet
+        (f"/kubepods.slice/kubepods-pod{_STATIC}.slice/crio-{_ID}.scope", Entity(_ID, _STATIC)),
+        (f"/docker/{_OTHER}/kubelet/kubepods/pod{_UID}/{_ID}", Entity(_ID, _UID)),  # a node that is a container
+        (f"/docker/{_OTHER}/kubelet.slice/kubelet.service", Entity(_OTHER)),
+        (f"/kubepods/pod{_UID}/{_OTHER}/docker/{_ID}", Entity(_ID, _UID)),  # Docker within a pod
+        (f"/machine.slice/machine-libpod_pod_{_OTHER}.slice/libpod-{_ID}.scope", Entity(_ID)),  # a pod of Podman
+        (f"/kubepods/pod{_UID[:-1]}/{_ID}", Entity(_ID)),
+        (f"/kubepods/pod{_UID.upper()}/{_ID}", Entity(_ID)),
+        (f"/system.slice/tripod{_UID}x.service", THE_HOST),
+    ],
+)
+def test_the_pod(path: str, found: Entity) -> None:
+    assert entity(path) == found
 
 
 _OLD = 7
@@ -83,7 +113,7 @@ def _batch(first: int, count: int) -> SessionBatch:
 def test_a_batch_that_waits_keeps_its_container(old_container: Containers) -> None:
     old_container.learn(_batch(_OLD, 1))
     old_container.learn(_batch(1000, 70_000))
-    assert old_container.container_of(_OLD) == _ID
+    assert old_container.entity_of(_OLD) == Entity(_ID)
 
 
 @pytest.mark.parametrize("others", [65_535, 65_536, 70_000, 200_000])
@@ -92,8 +122,8 @@ def test_a_container_that_is_older_than_tracing_is_found_again(old_container: Co
     for first in range(1000, 1000 + others, 5000):
         old_container.learn(_batch(first, 5000))
     old_container.learn(_batch(_OLD, 1))
-    assert old_container.container_of(_OLD) == _ID
-    assert old_container.container_of(1000 + others) is None
+    assert old_container.entity_of(_OLD) == Entity(_ID)
+    assert old_container.entity_of(1000 + others) == THE_HOST
 
 
 def test_what_is_remembered_is_bounded(old_container: Containers) -> None:

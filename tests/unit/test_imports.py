@@ -14,7 +14,9 @@ _PACKAGE = Path(otel_tcplife.__file__).parent
 
 _FLOORS: dict[str, int] = {
     # what the sessions are
-    **dict.fromkeys(["session", "columns", "printable", "errors", "version", "environment_variables", "networks"], 0),
+    **dict.fromkeys(
+        ["session", "columns", "printable", "errors", "version", "allocator", "environment_variables", "networks"], 0
+    ),
     **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "instruments", "own_metrics"], 1),
     **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host"], 1),
     # what runs them through; destinations knows all ways out

@@ -13,6 +13,7 @@ from otel_tcplife.export.otlp.kept_metrics import KeptMetrics
 from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.spool import CannotSpool, Spool
 from otel_tcplife.export.otlp.transport import open_transport
+from otel_tcplife.export.resource import Resources
 from tests.support.exporters import sender
 from tests.support.otlp_receiver import PROTOBUF, Answer, HttpReceiver
 from tests.support.received import read_requests
@@ -27,7 +28,7 @@ class Run:
 
     def __init__(self, directory: Path, receiver: HttpReceiver) -> None:
         self.spool = Spool(str(directory), 1 << 26)
-        self._aggregator = Aggregator(Resource({}), Preference(True, True), {})
+        self._aggregator = Aggregator(Resources(Resource({})), Preference(True, True), {})
         transport = open_transport(configured("metrics", receiver.endpoint), "metrics")
         self._exporter = OtlpMetricExporter(sender(transport, "metrics"), KeptMetrics(self.spool, "otlp_metrics"))
 

@@ -21,6 +21,7 @@ from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.otlp.files import OtlpFiles
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.export.sdk.emit import ProviderMetrics, log_records
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.ledger import Ledger
@@ -48,7 +49,7 @@ def _body(row: int) -> str:
 
 
 def test_in_log_records(large: SessionBatch) -> None:
-    request = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(large))
+    request = ExportLogsServiceRequest.FromString(LogEncoder(Resources(Resource({}))).encode(large))
     records = request.resource_logs[0].scope_logs[0].log_records
     for name, numbers in (("tcplife.bytes.sent", _SENT), ("tcplife.bytes.received", _RECEIVED)):
         values = [attribute.value for record in records for attribute in record.attributes if attribute.key == name]
@@ -102,7 +103,7 @@ def _has(points: dict[str, HistogramDataPoint], sent: list[int], received: list[
 
 def test_in_histograms(large: SessionBatch) -> None:
     """One collection after the other, and as they stand at once."""
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     for end in range(1, len(large) + 1):
         aggregator.add(large[end - 1 : end])
         _has(_io(aggregator.collect(), HistogramDataPoint), _SENT[:end], _RECEIVED[:end])
@@ -116,7 +117,7 @@ def test_in_histograms_of_a_meter_provider(large: SessionBatch) -> None:
 
 def test_the_sum_of_sessions_that_are_counted_together(large: SessionBatch) -> None:
     """It can need more than 64 bits."""
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     aggregator.add(np.concatenate([large] * 50))
     _has(_io(aggregator.collect(), HistogramDataPoint), _SENT * 50, _RECEIVED * 50)
 
@@ -146,7 +147,7 @@ _SAID = ["", ", 35352 bytes received", ", 83 bytes sent"] * len(_BEYOND) + [
 
 
 def test_absent_in_log_records(beyond: SessionBatch) -> None:
-    request = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(beyond))
+    request = ExportLogsServiceRequest.FromString(LogEncoder(Resources(Resource({}))).encode(beyond))
     records = request.resource_logs[0].scope_logs[0].log_records
     sizes = [
         {each.key: each.value.int_value for each in record.attributes if each.key.startswith("tcplife.bytes.")}
@@ -168,7 +169,7 @@ def test_absent_through_a_logger_provider(beyond: SessionBatch) -> None:
 
 @pytest.mark.parametrize("exponential", [False, True])
 def test_absent_in_histograms(beyond: SessionBatch, exponential: bool) -> None:
-    aggregator = Aggregator(Resource({}), Preference(exponential=exponential), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(exponential=exponential), {})
     aggregator.add(beyond)
     data = aggregator.collect()
     points = _io(data, ExponentialHistogramDataPoint) if exponential else _io(data, HistogramDataPoint)
@@ -188,7 +189,7 @@ def test_absent_in_histograms_of_a_meter_provider(beyond: SessionBatch) -> None:
 def test_histograms_of_unknown_sizes_alone_have_no_point() -> None:
     batch = sessions(2)
     batch["bytes_sent"] = batch["bytes_received"] = UNKNOWN_BYTES
-    aggregator = Aggregator(Resource({}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({})), Preference(), {})
     aggregator.add(batch)
     names = [metric.name for metric in aggregator.collect().resource_metrics[0].scope_metrics[0].metrics]
     assert names == ["tcplife.session.duration"]

@@ -23,6 +23,7 @@ from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.metrics.reader import Exported
 from otel_tcplife.export.otlp.files import OtlpFiles
 from otel_tcplife.export.otlp.line_file import FileLimits
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Outcome
@@ -51,7 +52,7 @@ def _write_metrics(files: OtlpFiles, aggregator: Aggregator) -> Exported:
 
 
 def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
-    aggregator = Aggregator(Resource(RESOURCE), preference, {})
+    aggregator = Aggregator(Resources(Resource(RESOURCE)), preference, {})
     for batch in written:
         aggregator.add(batch)
     return aggregator

@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.metrics.reader import Exported
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.session import SessionBatch
 from tests.support.exporters import metric_exporter
 from tests.support.otlp_receiver import (
@@ -44,7 +45,7 @@ def _series(count: int) -> SessionBatch:
 
 
 def _metrics(count: int = 1) -> MetricsData:
-    aggregator = Aggregator(Resource({"service.name": "test"}), Preference(), {})
+    aggregator = Aggregator(Resources(Resource({"service.name": "test"})), Preference(), {})
     aggregator.add(_series(count))
     return aggregator.collect()
 
@@ -175,7 +176,7 @@ def test_deltas_of_requests_that_fail_come_again_and_no_others(exponential: bool
     with Flaky() as receiver:
         exporter = metric_exporter(configured("metrics", receiver.endpoint), most_bytes=5_000)
         preference = Preference(delta_histograms=True, delta_counters=True, exponential=exponential)
-        aggregator = Aggregator(Resource({}), preference, {})
+        aggregator = Aggregator(Resources(Resource({})), preference, {})
         failures = 0
         for number in range(200):
             batch = _series(40) if number < 60 else _series(0)

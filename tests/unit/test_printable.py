@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.conventions import SessionColumns
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.export.sdk.emit import log_records
 from otel_tcplife.instruments import METRIC_ATTRIBUTES
 from otel_tcplife.printable import one_line, printable
@@ -64,7 +66,9 @@ def _named(name: bytes) -> SessionBatch:
 )
 def test_names_of_processes_are_the_same_everywhere(name: bytes, text: str) -> None:
     """In the attributes of logs and metrics and in the body, by the encoder and through a provider."""
-    (resource_logs,) = ExportLogsServiceRequest.FromString(LogEncoder({}).encode(_named(name))).resource_logs
+    (resource_logs,) = ExportLogsServiceRequest.FromString(
+        LogEncoder(Resources(Resource({}))).encode(_named(name))
+    ).resource_logs
     (record,) = resource_logs.scope_logs[0].log_records
     attributes = {attribute.key: attribute.value.string_value for attribute in record.attributes}
     assert (attributes["tcplife.comm"], attributes["process.executable.name"]) == (text, text)

@@ -13,7 +13,8 @@ import pytest
 from otel_tcplife.conventions import SCHEMA_URL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
-from otel_tcplife.export.resource import check_resource_variables, host_resource
+from otel_tcplife.export.resource import check_resource_variables, host_resources
+from otel_tcplife.host import THE_HOST, Entity
 from otel_tcplife.version import __version__
 from tests.unit.made_up_packages import make_package
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 
 
 def _service_name() -> object:
-    return host_resource().attributes["service.name"]
+    return host_resources().own.attributes["service.name"]
 
 
 def test_nobody_has_named_the_service() -> None:
@@ -66,10 +67,10 @@ def _detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_detector_has_named_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has that is not UTF-8 can be sent all the same."""
     monkeypatch.setenv(DETECTORS, "named")
-    attributes = host_resource().attributes
+    attributes = host_resources().own.attributes
     assert attributes["service.name"] == "unknown_service:of-a-detector"
     assert (attributes["team"], attributes["all"]) == ("s\ufffdd", ("\ufffd", 1))
-    LogEncoder(attributes)
+    LogEncoder(host_resources())
 
 
 @pytest.mark.usefixtures("_detectors")
@@ -86,13 +87,13 @@ def test_a_detector_has_named_the_service(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_detector_that_cannot_be_used(names: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DETECTORS, names)
     with pytest.raises(BadUsage) as raised:
-        host_resource()
+        host_resources()
     assert str(raised.value).startswith(line)
 
 
 def test_the_name_of_the_host_can_be_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "a\udcfc\x1bb")
-    assert host_resource().attributes["host.name"] == "a\ufffd\ufffdb"
+    assert host_resources().own.attributes["host.name"] == "a\ufffd\ufffdb"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_good_attributes(value: str) -> None:
 
 
 def test_what_is_known_of_the_host_and_of_ourselves() -> None:
-    resource = host_resource()
+    resource = host_resources().own
     attributes = dict(resource.attributes)
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     assert (attributes["host.arch"], attributes["os.type"]) == (architecture, "linux")
@@ -128,7 +129,7 @@ def test_what_is_known_of_the_host_and_of_ourselves() -> None:
 
 def test_the_instance_is_the_same_after_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the host has no machine id; then it is made of the host's name."""
-    first, second = (host_resource().attributes["service.instance.id"] for _ in range(2))
+    first, second = (host_resources().own.attributes["service.instance.id"] for _ in range(2))
     assert first == second == str(uuid.UUID(str(first)))
     read_text = Path.read_text
 
@@ -138,7 +139,7 @@ def test_the_instance_is_the_same_after_each_start(monkeypatch: pytest.MonkeyPat
         return read_text(path, **options)
 
     monkeypatch.setattr(Path, "read_text", without_machine_id)
-    attributes = host_resource().attributes
+    attributes = host_resources().own.attributes
     assert "host.id" not in attributes
     assert attributes["service.instance.id"] not in ("", first)
 
@@ -149,14 +150,41 @@ def test_a_machine_id_that_is_none_is_absent(content: str, monkeypatch: pytest.M
         return content
 
     monkeypatch.setattr(Path, "read_text", read_text)
-    assert host_resource().attributes.get("host.id") == (content.strip() if content[:1] == "0" else None)
+    assert host_resources().own.attributes.get("host.id") == (content.strip() if content[:1] == "0" else None)
 
 
 def test_the_users_words_win() -> None:
     words = "service.instance.id=mine,host.id=theirs,host.arch=other,telemetry.sdk.name=another"
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(ATTRIBUTES, words)
-        attributes = host_resource().attributes
+        attributes = host_resources().own.attributes
     for pair in words.split(","):
         name, _, value = pair.partition("=")
         assert attributes[name] == value
+
+
+def test_what_is_observed_is_not_our_service_nor_in_our_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent in a pod is told in this variable where it is, and where its host is."""
+    ours = "k8s.pod.name=agent,k8s.pod.uid=ours,k8s.container.name=c,container.id=ours,process.pid=1"
+    kept = {"k8s.node.name": "n", "k8s.cluster.name": "k", "team": "a"}
+    monkeypatch.setenv(ATTRIBUTES, ",".join([ours, *(f"{name}={value}" for name, value in kept.items())]))
+    resources = host_resources()
+    found = {**resources.of(Entity("theirs", "pod")).attributes}
+    own = {**resources.own.attributes}
+    assert own.keys() >= {"k8s.pod.name", "service.name", "service.version", "service.instance.id"}
+    assert found == {
+        "container.id": "theirs",
+        "k8s.pod.uid": "pod",
+        **kept,
+        **{name: value for name, value in own.items() if name.startswith(("host.", "os.", "telemetry."))},
+    }
+    assert resources.of(THE_HOST) is resources.own
+    assert resources.of(Entity("theirs")).schema_url == SCHEMA_URL
+
+
+@pytest.mark.parametrize("variable", [NAME, ATTRIBUTES])
+def test_a_service_that_the_user_has_named_is_on_every_resource(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "flows" if variable == NAME else "service.name=flows,service.namespace=net")
+    found = {**host_resources().of(Entity("theirs")).attributes}
+    names = {name: value for name, value in found.items() if name.startswith("service.")}
+    assert names == {"service.name": "flows", **({} if variable == NAME else {"service.namespace": "net"})}

@@ -18,6 +18,7 @@ from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success, TooLarge
 from otel_tcplife.export.otlp.request import Request, no_larger_than
 from otel_tcplife.export.otlp.sender import Settled
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.deadline import Deadline
 from tests.support.exporters import log_exporter, sender
 from tests.support.otlp_receiver import Answer, GrpcReceiver, HttpReceiver
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_configuration_of_the_host")
 
 
 def _logs(count: int) -> Request:
-    return Request(LogEncoder({"service.name": "test"}).encode(sessions(count)), count)
+    return Request(LogEncoder(Resources(Resource({"service.name": "test"}))).encode(sessions(count)), count)
 
 
 def _ports(body: bytes) -> list[int]:
@@ -88,7 +89,7 @@ def test_the_parts_of_logs_are_the_whole(count: int, most_bytes: int) -> None:
 @pytest.mark.parametrize("preference", [Preference(), Preference(True, True), Preference(exponential=True)])
 @pytest.mark.parametrize("most_bytes", [1, 700, 2_000, 10_000])
 def test_the_parts_of_metrics_are_the_whole(preference: Preference, most_bytes: int) -> None:
-    aggregator = Aggregator(Resource({"service.name": "test"}), preference, {})
+    aggregator = Aggregator(Resources(Resource({"service.name": "test"})), preference, {})
     batch = sessions(20)
     batch["executable"] = [f"program-{number}".encode() for number in range(20)]
     batch["bytes_sent"], batch["bytes_received"] = 5, 7

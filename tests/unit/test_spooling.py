@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success
 from otel_tcplife.export.otlp.spool import CannotSpool, Spool
 from otel_tcplife.export.otlp.spooling import SpoolingLogExporter
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.sink import NotNow
@@ -68,7 +70,9 @@ class Run:
         self.spool = Spool(str(directory), most_bytes)
         self._ledger = Ledger()
         sending = sender(receiver, deadline=self.deadline)
-        exporter = OtlpLogExporter("otlp", "export logs to there", LogEncoder({}), sending, "there")
+        exporter = OtlpLogExporter(
+            "otlp", "export logs to there", LogEncoder(Resources(Resource({}))), sending, "there"
+        )
         self.sink = SpoolingLogExporter(exporter, sending, self.spool, self.deadline, self._ledger.count)
 
     def export(self, first: int, count: int) -> None:

@@ -18,20 +18,23 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.metrics.window import Point, Window
-from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.export.resource import Resources
+from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.instruments import CounterMetric
 from otel_tcplife.own_metrics import OPERATION_DURATION
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.self_telemetry import Durations, SelfTelemetry
 from otel_tcplife.session import SessionBatch, concatenated, ended
 from otel_tcplife.version import __version__
+
+FORGET_AFTER = 900.0
+"""Seconds without a session after which the series of an entity end. If it comes back, they begin anew."""
 
 _COUNTED_TOGETHER = 4096
 """Counting fewer costs nearly as much."""
@@ -59,14 +62,14 @@ class Aggregator:
 
     def __init__(
         self,
-        resource: Resource,
+        resources: Resources,
         preference: Preference,
         counters: Mapping[CounterMetric, Totals],
         host: Host = UNKNOWN_HOST,
         itself: SelfTelemetry | None = None,
     ) -> None:
         """`itself` is what is exported besides, of the tracer."""
-        self._resource = resource
+        self._resources = resources
         self._preference = preference
         self._counters = {**counters, **(itself.counters() if itself else {})}
         self._itself = itself
@@ -78,6 +81,12 @@ class Aggregator:
         self._counted: dict[_Key, _Counted] = {}
         self._collected: list[Point | tuple[_Key, _Counted | None]] = []
         """Where each data point of the last collecting comes from; of a counter, with what was exported before."""
+        self._busy: dict[Entity, float] = {}
+        """When a session of an entity was last added, in seconds of time.monotonic()."""
+        self._changed: set[Entity] = set()
+        """Those that sessions were added of since the last collecting."""
+        self._undelivered: set[Entity] | None = None
+        """Those that not all was delivered of which was collected last; None where that is not known."""
 
     def _new_window(self, start: int) -> Window:
         return Window(self._host, start, exponential=self._preference.exponential)
@@ -93,7 +102,9 @@ class Aggregator:
         batch = concatenated(self._pending)
         self._pending.clear()
         if len(batch):
-            self._window.add(batch)
+            entities = self._window.add(batch)
+            self._busy.update(dict.fromkeys(entities, time.monotonic()))
+            self._changed.update(entities)
 
     def collect(self) -> MetricsData:
         """All metrics as they stand now, or what was added since the last call where delta is preferred."""
@@ -101,19 +112,42 @@ class Aggregator:
         with self._lock:
             self._count()
             self._start_by(now)
-            self._collected = [*self._window.points()]
-            metrics = [
-                *self._histograms(now),
+            self._forget_idle()
+            self._collected = [*self._window.points(THE_HOST)]
+            own = [
+                *self._histograms(THE_HOST, now),
                 *(self._counter(counter, now) for counter in self._counters),
                 *self._durations(now),
             ]
+            resource_metrics = [self._resource_metrics(THE_HOST, own)]
+            for entity in self._window.entities:
+                if entity != THE_HOST:
+                    self._collected += self._window.points(entity)
+                    resource_metrics.append(self._resource_metrics(entity, self._histograms(entity, now)))
             self._collected_window = self._window
             if self._preference.delta_histograms:
                 self._window = self._new_window(now)
+            self._window.collected(now)
+            self._changed.clear()
+            self._undelivered = None
+        return MetricsData(resource_metrics)
+
+    def _resource_metrics(self, entity: Entity, metrics: Iterable[Metric]) -> ResourceMetrics:
         scope = InstrumentationScope(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
         present = [metric for metric in metrics if metric.data.data_points]
         scope_metrics = ScopeMetrics(scope, present, conventions.SCHEMA_URL)
-        return MetricsData([ResourceMetrics(self._resource, [scope_metrics], conventions.SCHEMA_URL)])
+        return ResourceMetrics(self._resources.of(entity), [scope_metrics], conventions.SCHEMA_URL)
+
+    def _forget_idle(self) -> None:
+        """Forget what has had no sessions for long, when all of it was exported."""
+        if self._undelivered is None:
+            return
+        kept = {THE_HOST, *self._undelivered, *self._changed}
+        long_ago = time.monotonic() - FORGET_AFTER
+        idle = [entity for entity, at in self._busy.items() if at <= long_ago and entity not in kept]
+        for entity in idle:
+            del self._busy[entity]
+        self._window.forget(idle)
 
     def _start_by(self, now: int) -> None:
         """Have nothing begin later than now, as it would where the clock was set back."""
@@ -122,9 +156,14 @@ class Aggregator:
         self._counted = {key: counted._replace(at=min(counted.at, now)) for key, counted in self._counted.items()}
 
     def put_back(self, undelivered: Iterable[int]) -> None:
-        """Have these data points of the last collecting, by their position in it, come again with the next one."""
+        """Have these data points of the last collecting, by their position in it, come again with the next one.
+
+        All others were delivered.
+        """
         with self._lock:
             sources = [self._collected[position] for position in undelivered]
+            collected = self._collected_window
+            self._undelivered = {collected.entity_of(source) for source in sources if isinstance(source, Point)}
             if self._preference.delta_histograms:
                 points = [source for source in sources if isinstance(source, Point)]
                 self._window.take_over(self._collected_window, points)
@@ -138,8 +177,8 @@ class Aggregator:
         else:
             self._counted[key] = before
 
-    def _histograms(self, now: int) -> Iterable[Metric]:
-        return self._window.metrics(now, _temporality(self._preference.delta_histograms))
+    def _histograms(self, entity: Entity, now: int) -> Iterable[Metric]:
+        return self._window.metrics(entity, now, _temporality(self._preference.delta_histograms))
 
     def _counter(self, counter: CounterMetric, now: int) -> Metric:
         delta = self._preference.delta_counters and counter.monotonic

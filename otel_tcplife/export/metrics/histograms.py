@@ -1,9 +1,8 @@
-"""Histograms of many series at once: a row for each attribute set, filled from whole batches."""
+"""Histograms of many series at once, a row for each, with fixed bounds or exponential ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,93 +15,40 @@ from opentelemetry.sdk.metrics.export import (
     Histogram,
     HistogramDataPoint,
 )
-from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife.columns import NumericColumn
-
-Rows = npt.NDArray[np.intp]
-AttributesOf = Callable[[int], Mapping[str, AttributeValue]]
-"""The attributes of a row."""
-StartOf = Callable[[int], int]
-"""When the data of a row begin, in Unix ns."""
+from otel_tcplife.export.metrics.distribution import (
+    FEWEST_ROWS,
+    AttributesOf,
+    Distribution,
+    Grouping,
+    Rows,
+    StartOf,
+    grown,
+)
 
 _MOST_BUCKETS = 160
 _FINEST_SCALE = 20
 """Defaults of the base-2 exponential aggregation (metrics SDK specification)."""
 
 
-class Grouping:
-    """The records of a batch in the order of the rows that they belong to."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.order = np.argsort(rows, kind="stable")
-        in_order = rows[self.order]
-        self.starts = np.flatnonzero(np.diff(in_order, prepend=-1))
-        self.rows = in_order[self.starts]
-        """The rows that occur, each once."""
-        self.group = np.repeat(np.arange(len(self.rows)), np.diff(self.starts, append=len(rows)))
-        """For each record in order, the index of its row in `rows`."""
-
-    def moved(self, rows: Rows) -> Grouping:
-        """The same groups at other rows, as many and each once."""
-        other = copy(self)
-        other.rows = rows
-        return other
-
-
-class Distribution:
-    """Count, sum, minimum and maximum of the values of each row."""
-
-    def __init__(self, rows: int) -> None:
-        self.count = np.zeros(rows, np.int64)
-        self.sum = np.zeros(rows, np.object_)
-        self.min = np.zeros(rows, np.object_)
-        self.max = np.zeros(rows, np.object_)
-
-    def add(self, grouping: Grouping, values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> None:
-        """Add values, in the order of the grouping, where they are present."""
-        counts = np.add.reduceat(present, grouping.starts, dtype=np.int64)
-        sums = _sums(np.where(present, values, 0), grouping.starts)
-        least = np.minimum.reduceat(np.where(present, values, values.max()), grouping.starts)
-        most = np.maximum.reduceat(np.where(present, values, values.min()), grouping.starts)
-        for row, count, total, low, high in zip(
-            grouping.rows.tolist(), counts.tolist(), sums, least.tolist(), most.tolist()
-        ):
-            if count:
-                self._add(row, count, total, low, high)
-
-    def merge(self, row: int, other: Distribution, its_row: int) -> None:
-        """Add the values of a row of another one, which has some."""
-        self._add(row, other.count[its_row], other.sum[its_row], other.min[its_row], other.max[its_row])
-
-    def _add(self, row: int, count: int, total: float, low: float, high: float) -> None:
-        known = self.count[row] > 0
-        self.count[row] += count
-        self.sum[row] += total
-        self.min[row] = min(self.min[row], low) if known else low
-        self.max[row] = max(self.max[row], high) if known else high
-
-    def rows(self) -> Sequence[int]:
-        """Those that have values."""
-        return np.flatnonzero(self.count).tolist()
-
-
-def _sums(values: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> list[int] | list[float]:
-    """The sum of the values from each start to the next: of integers exact, also where it takes more than 64 bits."""
-    if values.dtype.kind == "f":
-        return np.add.reduceat(values, starts).tolist()
-    low = np.add.reduceat(values & np.uint64(0xFFFF_FFFF), starts).tolist()
-    high = np.add.reduceat(values >> np.uint64(32), starts).tolist()
-    return [(upper << 32) + lower for upper, lower in zip(high, low)]
-
-
 class ExplicitBuckets:
     """Histograms with fixed bounds: bucket i counts the values in (bounds[i - 1], bounds[i]]."""
 
-    def __init__(self, rows: int, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = np.array(bounds)
-        self._buckets = np.zeros((rows, len(bounds) + 1), np.int64)
-        self._distribution = Distribution(rows)
+        self._buckets = np.zeros((FEWEST_ROWS, len(bounds) + 1), np.int64)
+        self._distribution = Distribution()
+
+    def grow(self, rows: int) -> None:
+        """Have so many rows at least."""
+        if self._distribution.grow(rows):
+            self._buckets = grown(self._buckets, len(self._distribution.count))
+
+    def clear(self, rows: Rows) -> None:
+        """Have no values in these rows."""
+        self._distribution.clear(rows)
+        self._buckets[rows] = 0
 
     def add(self, grouping: Grouping, column: NumericColumn) -> None:
         """Add the values that are known."""
@@ -119,12 +65,14 @@ class ExplicitBuckets:
         self._buckets[row] += other._buckets[its_row]
         self._distribution.merge(row, other._distribution, its_row)
 
-    def rows(self) -> Sequence[int]:
-        """Those that have values, in the order of points()."""
-        return self._distribution.rows()
+    def used(self, rows: Sequence[int]) -> Sequence[int]:
+        """Those of these rows that have values."""
+        return self._distribution.used(rows)
 
-    def points(self, attributes: AttributesOf, start: StartOf, now: int) -> list[HistogramDataPoint]:
-        """A data point for each row that has values; times in Unix ns."""
+    def points(
+        self, rows: Sequence[int], attributes: AttributesOf, start: StartOf, now: int
+    ) -> list[HistogramDataPoint]:
+        """A data point for each of these rows, which have values; times in Unix ns."""
         distribution = self._distribution
         return [
             HistogramDataPoint(
@@ -138,7 +86,7 @@ class ExplicitBuckets:
                 min=distribution.min[row],
                 max=distribution.max[row],
             )
-            for row in self.rows()
+            for row in rows
         ]
 
     @staticmethod
@@ -152,14 +100,29 @@ class ExponentialBuckets:
     base = 2^(2^-scale); each row has the finest scale at which its values fit (metrics data model).
     """
 
-    def __init__(self, rows: int, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
         del bounds
-        self._buckets = np.zeros((rows, _MOST_BUCKETS), np.int64)
-        self._scale = np.full(rows, _FINEST_SCALE)
-        self._first = np.zeros(rows, np.int64)
-        self._last = np.full(rows, -1, np.int64)
-        self._zeros = np.zeros(rows, np.int64)
-        self._distribution = Distribution(rows)
+        self._buckets = np.zeros((FEWEST_ROWS, _MOST_BUCKETS), np.int64)
+        self._coarser = np.zeros(FEWEST_ROWS, np.int64)
+        """How much smaller the scale of each row is than _FINEST_SCALE."""
+        self._first = np.zeros(FEWEST_ROWS, np.int64)
+        self._length = np.zeros(FEWEST_ROWS, np.int64)
+        self._zeros = np.zeros(FEWEST_ROWS, np.int64)
+        self._distribution = Distribution()
+
+    def grow(self, rows: int) -> None:
+        """Have so many rows at least."""
+        if self._distribution.grow(rows):
+            rows = len(self._distribution.count)
+            self._buckets, self._coarser = grown(self._buckets, rows), grown(self._coarser, rows)
+            self._first, self._length = grown(self._first, rows), grown(self._length, rows)
+            self._zeros = grown(self._zeros, rows)
+
+    def clear(self, rows: Rows) -> None:
+        """Have no values in these rows."""
+        self._distribution.clear(rows)
+        for array in (self._buckets, self._coarser, self._first, self._length, self._zeros):
+            array[rows] = 0
 
     def add(self, grouping: Grouping, column: NumericColumn) -> None:
         """Add the values that are known; none is negative."""
@@ -181,20 +144,23 @@ class ExponentialBuckets:
         used = np.flatnonzero(other._buckets[its_row])
         if len(used):
             counts = other._buckets[its_row, used]
-            self._add(row, int(other._scale[its_row]), used + other._first[its_row], counts)
+            self._add(row, other._scale(its_row), used + other._first[its_row], counts)
 
-    def rows(self) -> Sequence[int]:
-        """Those that have values, in the order of points()."""
-        return self._distribution.rows()
+    def used(self, rows: Sequence[int]) -> Sequence[int]:
+        """Those of these rows that have values."""
+        return self._distribution.used(rows)
+
+    def _scale(self, row: int) -> int:
+        return _FINEST_SCALE - int(self._coarser[row])
 
     def _add(
         self, row: int, scale: int, indices: npt.NDArray[np.int64], counts: npt.NDArray[np.int64] | None = None
     ) -> None:
         """Count once in each of these buckets of a scale, or as often as the counts say."""
-        common = min(scale, int(self._scale[row]))
+        common = min(scale, self._scale(row))
         used = np.flatnonzero(self._buckets[row])
         indices = indices >> (scale - common)
-        own = (used + self._first[row]) >> (int(self._scale[row]) - common)
+        own = (used + self._first[row]) >> (self._scale(row) - common)
         first = int(min(indices.min(), own.min(initial=indices[0])))
         last = int(max(indices.max(), own.max(initial=indices[0])))
         coarser = 0
@@ -203,11 +169,13 @@ class ExponentialBuckets:
         first, last = first >> coarser, last >> coarser
         buckets = np.bincount((indices >> coarser) - first, counts, _MOST_BUCKETS).astype(np.int64)
         np.add.at(buckets, (own >> coarser) - first, self._buckets[row, used])
-        self._buckets[row], self._first[row], self._last[row] = buckets, first, last
-        self._scale[row] = common - coarser
+        self._buckets[row], self._first[row], self._length[row] = buckets, first, last - first + 1
+        self._coarser[row] = _FINEST_SCALE - common + coarser
 
-    def points(self, attributes: AttributesOf, start: StartOf, now: int) -> list[ExponentialHistogramDataPoint]:
-        """A data point for each row that has values; times in Unix ns."""
+    def points(
+        self, rows: Sequence[int], attributes: AttributesOf, start: StartOf, now: int
+    ) -> list[ExponentialHistogramDataPoint]:
+        """A data point for each of these rows, which have values; times in Unix ns."""
         distribution = self._distribution
         return [
             ExponentialHistogramDataPoint(
@@ -216,18 +184,18 @@ class ExponentialBuckets:
                 time_unix_nano=now,
                 count=int(distribution.count[row]),
                 sum=distribution.sum[row],
-                scale=int(self._scale[row]) if self._last[row] >= self._first[row] else 0,  # as the SDK has it
+                scale=self._scale(row) if self._length[row] else 0,  # as the SDK has it
                 zero_count=int(self._zeros[row]),
                 positive=Buckets(
                     offset=int(self._first[row]),
-                    bucket_counts=self._buckets[row, : self._last[row] - self._first[row] + 1].tolist(),
+                    bucket_counts=self._buckets[row, : self._length[row]].tolist(),
                 ),
                 negative=Buckets(offset=0, bucket_counts=[]),
                 flags=0,
                 min=distribution.min[row],
                 max=distribution.max[row],
             )
-            for row in self.rows()
+            for row in rows
         ]
 
     @staticmethod

@@ -1,23 +1,25 @@
-"""Which sessions are counted together: those that have the same attributes."""
+"""Which sessions are counted together: those of the same entity that have the same attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife.columns import factorize
 from otel_tcplife.conventions import Attribute
-from otel_tcplife.host import Host
-from otel_tcplife.instruments import CARDINALITY_LIMIT
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.export.metrics.distribution import Rows
+from otel_tcplife.host import THE_HOST, Entity
+from otel_tcplife.instruments import CARDINALITY_LIMIT, OVERFLOW
+from otel_tcplife.session import rows_at
 from otel_tcplife.session_columns import SessionColumns
 
 Attributes = Mapping[str, AttributeValue]
 
-_KEY = np.dtype(
+_CONTENT = np.dtype(
     [
         ("executable", "S64"),
         ("server_port", np.uint16),
@@ -26,16 +28,23 @@ _KEY = np.dtype(
         ("network", np.int16),
         ("role", np.uint8),
         ("is_session", np.bool_),
-        ("reserved", np.uint8, 7),
+        ("reserved", np.uint8, 3),
     ]
 )
-"""What the attributes of metrics are made of: records with the same key have the same ones."""
+"""What the attributes of metrics are made of: records with the same content have the same ones."""
+_KEY = np.dtype([("content", _CONTENT), ("entity", np.int32)])
+"""`entity` is an index among those of the batch."""
 
-_KNOWN_KEYS = 4 * CARDINALITY_LIMIT
+MOST_ROWS = 10 * CARDINALITY_LIMIT
+"""Data points of a metric, of all entities; what is over goes to the overflow set of its entity."""
+MOST_ENTITIES = 4096
+"""Those that have series at the same time; sessions of more go to the overflow set of the host."""
+_MOST_KEYS = 4 * MOST_ROWS
 """How many keys are remembered: several can have the same attributes, such as names of bytes that are no text."""
 
-OVERFLOW_SERIES = CARDINALITY_LIMIT - 1
-"""What is over the limit."""
+
+Key = tuple[Entity, bytes]
+"""An entity, and what is the same of several records of it."""
 
 
 class Keys:
@@ -43,54 +52,178 @@ class Keys:
 
     def __init__(self, columns: SessionColumns) -> None:
         keys = np.zeros(len(columns), _KEY)
+        content = keys["content"]
         for column in ("executable", "ip_version", "role"):
-            keys[column] = columns.batch[column]
-        keys["server_port"] = np.where(columns.server_port.present, columns.server_port.values, 0)
-        keys["error"] = columns.error_number
-        keys["is_session"] = columns.sessions
-        keys["network"] = columns.peer_network_codes
+            content[column] = columns.batch[column]
+        content["server_port"] = np.where(columns.server_port.present, columns.server_port.values, 0)
+        content["error"] = columns.error_number
+        content["is_session"] = columns.sessions
+        content["network"] = columns.peer_network_codes
+        keys["entity"], self.entities = columns.entities
         first, self.of_records = factorize(keys.view(f"V{_KEY.itemsize}"))
-        self.different = [(keys[at].tobytes(), columns.batch[at : at + 1]) for at in first]
-        """Each with a record that has it."""
+        contents: list[bytes] = content[first].view(f"V{_CONTENT.itemsize}").tolist()
+        entities: list[int] = keys["entity"][first].tolist()
+        self.different: list[Key] = [*zip((self.entities[entity] for entity in entities), contents)]
+        self._examples = rows_at(columns.batch, first)
+        self._host = columns.host
+
+    def attributes(self, keys: Sequence[int], made_of: Sequence[Attribute]) -> Iterator[Attributes]:
+        """Attributes of some of the keys, each as a record has them that has the key."""
+        columns = SessionColumns(self._examples[[*keys]], self._host)
+        names = [attribute.name for attribute in made_of]
+        for values in zip(*(attribute.values(columns) for attribute in made_of)):
+            yield {name: value for name, value in zip(names, values) if value is not None}
+
+
+class Row(NamedTuple):
+    """What the values in a row are of."""
+
+    entity: Entity
+    attributes: Attributes
+    """Of the series: those of its measurement, and of the set of what is over the limit, are not in it."""
+    measurement: int | None
+    """Its index; None for what is over the limit."""
+
+
+@dataclass
+class _Members:
+    """What there is of an entity."""
+
+    of_key: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    of_attributes: dict[frozenset[tuple[str, AttributeValue]], int] = field(
+        default_factory=dict[frozenset[tuple[str, AttributeValue]], int]
+    )
+    """The first row of each series."""
+    overflow: int | None = None
+    rows: list[int] = field(default_factory=list[int])
+
+
+_NONE = _Members()
 
 
 class Series:
-    """Numbers the sets of some attributes, in the order in which they come."""
+    """Gives each set of attributes of an entity rows: one for each measurement, or all of what is over the limit one.
 
-    def __init__(self, attributes: Sequence[Attribute], host: Host) -> None:
+    The rows of an entity that is forgotten are given to others.
+    """
+
+    def __init__(self, attributes: Sequence[Attribute], measurements: Sequence[Attributes]) -> None:
+        """`measurements` are the attributes that each of them has besides."""
         self._made_of = attributes
-        self._host = host
-        self._of_key: dict[bytes, int] = {}
-        self._of_attributes: dict[frozenset[tuple[str, AttributeValue]], int] = {}
-        self.attributes: list[Attributes] = []
-        """Of each series."""
+        self._measurements = measurements
+        self._most_of_entity = (CARDINALITY_LIMIT - 1) // len(measurements)
+        self._members: dict[Entity, _Members] = {}
+        self._free: dict[int, list[int]] = {1: [], len(measurements): []}
+        """Rows that others have had, by how many follow one another."""
+        self._overflows: set[int] = set()
+        self._used = 0
+        self._keys = 0
+        self.rows: list[Row] = []
 
-    def of(self, keys: Keys) -> npt.NDArray[np.intp]:
-        """The series of each key."""
-        return np.array([self._of(*each) for each in keys.different], np.intp)
+    @property
+    def entities(self) -> list[Entity]:
+        """Those that have rows."""
+        return [*self._members]
 
-    def having(self, attributes: Attributes) -> int:
-        """The series of these attributes, a new one if need be; OVERFLOW_SERIES where there are as many as may be."""
+    def of(self, keys: Keys) -> Rows:
+        """The first row of each key."""
+        rows = [self._known(*key) for key in keys.different]
+        unknown = [at for at, row in enumerate(rows) if row is None]
+        if unknown:
+            for at, attributes in zip(unknown, keys.attributes(unknown, self._made_of)):
+                rows[at] = self._new(*keys.different[at], attributes)
+        return np.array(rows, np.intp)
+
+    def of_measurement(self, first_rows: Rows, index: int) -> Rows:
+        """The rows of a measurement, from those of the first one."""
+        return np.where(np.isin(first_rows, [*self._overflows]), first_rows, first_rows + index)
+
+    def rows_of(self, entity: Entity) -> list[int]:
+        """All rows of an entity."""
+        members = self._members.get(entity)
+        return members.rows if members else []
+
+    def attributes_of(self, row: int) -> Attributes:
+        """Those of a data point."""
+        _, attributes, measurement = self.rows[row]
+        return OVERFLOW if measurement is None else {**attributes, **self._measurements[measurement]}
+
+    def row_like(self, other: Row) -> int:
+        """The row of what another row is of, a new one if need be."""
+        if other.measurement is None:
+            return self._overflow(other.entity)
+        first = self._having(other.entity, other.attributes)
+        return first if self.rows[first].measurement is None else first + other.measurement
+
+    def forget(self, entity: Entity) -> list[int]:
+        """Give the rows of an entity up; return them."""
+        members = self._members.pop(entity, _Members())
+        self._keys -= len(members.of_key)
+        self._used -= len(members.rows)
+        self._free[len(self._measurements)] += members.of_attributes.values()
+        if members.overflow is not None:
+            self._free[1].append(members.overflow)
+            self._overflows.remove(members.overflow)
+        return members.rows
+
+    def _known(self, entity: Entity, content: bytes) -> int | None:
+        """The first row of a key that is remembered, and of all others where there can be no further series."""
+        members = self._members.get(entity)
+        row = members.of_key.get(content) if members else None
+        return self._overflow(entity) if row is None and self._is_full(entity) else row
+
+    def _new(self, entity: Entity, content: bytes, attributes: Attributes) -> int:
+        """The first row of a key that is remembered from now on."""
+        row = self._having(entity, attributes)
+        if self._keys < _MOST_KEYS and self.rows[row].measurement is not None:
+            self._members[entity].of_key[content] = row
+            self._keys += 1
+        return row
+
+    def _is_full(self, entity: Entity) -> bool:
+        """Whether an entity has as many series as it may."""
+        members = self._members.get(entity, _NONE)
+        return (
+            len(members.of_attributes) >= self._most_of_entity
+            or self._used >= MOST_ROWS
+            or self._is_one_too_many(entity)
+        )
+
+    def _is_one_too_many(self, entity: Entity) -> bool:
+        return entity not in self._members and entity != THE_HOST and len(self._members) >= MOST_ENTITIES
+
+    def _having(self, entity: Entity, attributes: Attributes) -> int:
+        """The first row of these attributes, a new one if need be and there may be more."""
         key = frozenset(attributes.items())
-        series = self._of_attributes.get(key)
-        if series is None:
-            if len(self.attributes) == OVERFLOW_SERIES:
-                return OVERFLOW_SERIES
-            series = self._of_attributes[key] = len(self.attributes)
-            self.attributes.append(attributes)
-        return series
+        members = self._members.get(entity)
+        if members and key in members.of_attributes:
+            return members.of_attributes[key]
+        if self._is_full(entity):
+            return self._overflow(entity)
+        members = self._members.setdefault(entity, _Members())
+        rows = [Row(entity, attributes, index) for index in range(len(self._measurements))]
+        first = members.of_attributes[key] = self._take(rows, members)
+        return first
 
-    def _of(self, key: bytes, example: SessionBatch) -> int:
-        series = self._of_key.get(key)
-        if series is None:
-            if len(self.attributes) == OVERFLOW_SERIES:
-                return OVERFLOW_SERIES
-            series = self.having(self._attributes_of(example))
-            if len(self._of_key) < _KNOWN_KEYS:
-                self._of_key[key] = series
-        return series
+    def _overflow(self, entity: Entity) -> int:
+        """The row of what is over the limit of an entity, or of all entities."""
+        if self._is_one_too_many(entity):
+            entity = THE_HOST
+        members = self._members.setdefault(entity, _Members())
+        if members.overflow is None:
+            members.overflow = self._take([Row(entity, {}, None)], members)
+            self._overflows.add(members.overflow)
+        return members.overflow
 
-    def _attributes_of(self, example: SessionBatch) -> Attributes:
-        columns = SessionColumns(example, self._host)
-        values = {attribute.name: attribute.values(columns)[0] for attribute in self._made_of}
-        return {name: value for name, value in values.items() if value is not None}
+    def _take(self, rows: list[Row], members: _Members) -> int:
+        """Rows that follow one another; return the first of them."""
+        free = self._free[len(rows)]
+        if free:
+            first = free.pop()
+            self.rows[first : first + len(rows)] = rows
+        else:
+            first = len(self.rows)
+            self.rows += rows
+        members.rows += range(first, first + len(rows))
+        self._used += len(rows)
+        return first

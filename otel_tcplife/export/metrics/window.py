@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric
 
-from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets, Grouping
-from otel_tcplife.export.metrics.series import Attributes, Keys, Series
-from otel_tcplife.host import Host
-from otel_tcplife.instruments import CARDINALITY_LIMIT, HISTOGRAMS, OVERFLOW, HistogramMetric
+from otel_tcplife.export.metrics.distribution import Grouping
+from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets
+from otel_tcplife.export.metrics.series import Keys, Rows, Series
+from otel_tcplife.host import THE_HOST, Entity, Host
+from otel_tcplife.instruments import HISTOGRAMS, HistogramMetric
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
-
-_OVERFLOW_ROW = CARDINALITY_LIMIT - 1
 
 
 class Point(NamedTuple):
@@ -27,81 +26,124 @@ class Point(NamedTuple):
 
 
 class Window:
-    """The histograms of sessions from one time on. A series is what the attributes of a metric tell apart.
+    """The histograms of sessions from one time on.
 
-    A metric has a row for each series and measurement, and one for all that are over CARDINALITY_LIMIT.
+    Metrics whose series and measurements have the same attributes have the same rows for them.
     """
 
     def __init__(self, host: Host, start: int, *, exponential: bool) -> None:
         """`start` is the Unix time in ns from which on sessions are added."""
-        self.start = start
         self._host = host
+        self._start = start
+        self._last_collected = start
         buckets = ExponentialBuckets if exponential else ExplicitBuckets
-        self._buckets = [buckets(CARDINALITY_LIMIT, metric.bounds) for metric in HISTOGRAMS]
-        self._series = {metric.attributes: Series(metric.attributes, host) for metric in HISTOGRAMS}
-        """Of each set of attributes that metrics have."""
+        self._buckets = [buckets(metric.bounds) for metric in HISTOGRAMS]
+        made: dict[object, Series] = {}
+        self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in HISTOGRAMS]
+        self._starts: dict[Entity, int] = {}
+        """Of those that were first met, or met again, after the window began."""
         self._earlier_starts: dict[Point, int] = {}
         """Of rows that have values of an earlier window."""
 
-    def add(self, batch: SessionBatch) -> None:
-        """Add sessions, of which there are some."""
+    def add(self, batch: SessionBatch) -> Sequence[Entity]:
+        """Add sessions, of which there are some; return the entities that they are of."""
         columns = SessionColumns(batch, self._host)
         keys = Keys(columns)
+        for entity in keys.entities:
+            if entity != THE_HOST:
+                self._starts.setdefault(entity, self._last_collected)
         by_key = Grouping(keys.of_records)
-        of_keys = {attributes: series.of(keys) for attributes, series in self._series.items()}
-        for metric, buckets in zip(HISTOGRAMS, self._buckets):
-            count = len(metric.measurements)
-            series = np.minimum(of_keys[metric.attributes], _OVERFLOW_ROW // count)
-            # Sorting costs as much as all else, and is done again only where keys have the same series
-            is_sorted = len(np.unique(series)) == len(series)
-            grouping = by_key if is_sorted else Grouping(series[keys.of_records])
-            of_groups = series[by_key.rows] if is_sorted else grouping.rows
+        grouped: dict[Series, Grouping] = {}
+        for metric, series, buckets in zip(HISTOGRAMS, self._series, self._buckets):
+            if series not in grouped:
+                grouped[series] = _grouped(by_key, keys, series.of(keys))
+            buckets.grow(len(series.rows))
             for index, measurement in enumerate(metric.measurements):
-                rows = np.where(of_groups == _OVERFLOW_ROW // count, _OVERFLOW_ROW, of_groups * count + index)
-                buckets.add(grouping.moved(rows), measurement.values(columns))
+                rows = series.of_measurement(grouped[series].rows, index)
+                buckets.add(grouped[series].moved(rows), measurement.values(columns))
+        return keys.entities
+
+    @property
+    def entities(self) -> list[Entity]:
+        """All that sessions were added of."""
+        return [*dict.fromkeys(entity for series in self._series for entity in series.entities)]
+
+    def forget(self, entities: Sequence[Entity]) -> None:
+        """Have nothing of some entities."""
+        forgotten = {
+            series: [row for entity in entities for row in series.forget(entity)]
+            for series in dict.fromkeys(self._series)
+        }
+        for entity in entities:
+            self._starts.pop(entity, None)
+        for metric, (series, buckets) in enumerate(zip(self._series, self._buckets)):
+            buckets.clear(np.array(forgotten[series], np.intp))
+            for row in forgotten[series]:
+                self._earlier_starts.pop(Point(metric, row), None)
 
     def start_by(self, now: int) -> None:
         """Have begun by this Unix time in ns, though the clock was at a later one."""
-        self.start = min(self.start, now)
+        self._start = min(self._start, now)
+        self._last_collected = min(self._last_collected, now)
+        self._starts = {entity: min(start, now) for entity, start in self._starts.items()}
         self._earlier_starts = {point: min(start, now) for point, start in self._earlier_starts.items()}
 
-    def metrics(self, now: int, temporality: AggregationTemporality) -> Iterator[Metric]:
-        """A metric for each of HISTOGRAMS, its data points in the order of points()."""
-        for index, (metric, buckets) in enumerate(zip(HISTOGRAMS, self._buckets)):
+    def collected(self, now: int) -> None:
+        """All data points were collected: what is met anew begins at this Unix time in ns."""
+        self._last_collected = now
+
+    def metrics(self, entity: Entity, now: int, temporality: AggregationTemporality) -> Iterator[Metric]:
+        """A metric of an entity for each of HISTOGRAMS, its data points in the order of points()."""
+        for index, (metric, series, buckets) in enumerate(zip(HISTOGRAMS, self._series, self._buckets)):
             points = buckets.points(
-                lambda row, metric=metric: self._row_attributes(metric, row),
-                lambda row, index=index: self._earlier_starts.get(Point(index, row), self.start),
+                buckets.used(series.rows_of(entity)),
+                series.attributes_of,
+                lambda row, index=index: self._started(Point(index, row)),
                 now,
             )
             yield Metric(metric.name, metric.brief, metric.unit, buckets.data(points, temporality))
 
-    def points(self) -> list[Point]:
-        """Where each data point comes from."""
-        return [Point(index, row) for index, buckets in enumerate(self._buckets) for row in buckets.rows()]
+    def points(self, entity: Entity) -> list[Point]:
+        """Where each data point of an entity comes from."""
+        return [
+            Point(index, row)
+            for index, (series, buckets) in enumerate(zip(self._series, self._buckets))
+            for row in buckets.used(series.rows_of(entity))
+        ]
+
+    def entity_of(self, point: Point) -> Entity:
+        """What a data point is of."""
+        return self._series[point.metric].rows[point.row].entity
 
     def take_over(self, earlier: Window, points: list[Point]) -> None:
         """Add what an earlier window has in the rows of these data points."""
-        for index, row in points:
-            own = self._row_in(HISTOGRAMS[index], earlier, row)
-            buckets, theirs = self._buckets[index], earlier._buckets[index]
-            buckets.merge(own, theirs, row)  # pyright: ignore[reportArgumentType] both are of the same kind
-            start = earlier._earlier_starts.get(Point(index, row), earlier.start)
-            known = self._earlier_starts.get(Point(index, own), self.start)
-            self._earlier_starts[Point(index, own)] = min(start, known)
+        for point in points:
+            index, row = point
+            series, buckets = self._series[index], self._buckets[index]
+            own = series.row_like(earlier._series[index].rows[row])
+            buckets.grow(len(series.rows))
+            buckets.merge(own, earlier._buckets[index], row)  # pyright: ignore[reportArgumentType] both are of the same kind
+            merged = Point(index, own)
+            self._earlier_starts[merged] = min(earlier._started(point), self._started(merged))
 
-    def _row_in(self, metric: HistogramMetric, earlier: Window, row: int) -> int:
-        """Our row of the attributes that this row of an earlier window has."""
-        if row == _OVERFLOW_ROW:
-            return row
-        count = len(metric.measurements)
-        series = self._series[metric.attributes].having(earlier._series[metric.attributes].attributes[row // count])
-        return _OVERFLOW_ROW if series >= _OVERFLOW_ROW // count else series * count + row % count
+    def _started(self, point: Point) -> int:
+        """When the data of a data point begin, in Unix ns."""
+        known = self._earlier_starts.get(point)
+        return self._starts.get(self.entity_of(point), self._start) if known is None else known
 
-    def _row_attributes(self, metric: HistogramMetric, row: int) -> Attributes:
-        if row == _OVERFLOW_ROW:
-            return OVERFLOW
-        count = len(metric.measurements)
-        return {
-            **self._series[metric.attributes].attributes[row // count],
-            **metric.measurements[row % count].attributes,
-        }
+
+def _likeness(metric: HistogramMetric) -> object:
+    """What is the same of metrics that have the same rows."""
+    return metric.attributes, tuple(frozenset(each.attributes.items()) for each in metric.measurements)
+
+
+def _series(metric: HistogramMetric) -> Series:
+    return Series(metric.attributes, [measurement.attributes for measurement in metric.measurements])
+
+
+def _grouped(by_key: Grouping, keys: Keys, rows: Rows) -> Grouping:
+    """The records by their rows, of which there is one for each key."""
+    # Sorting costs as much as all else, and is done again only where keys have the same row
+    if len(np.unique(rows)) == len(rows):
+        return by_key.moved(rows[by_key.rows])
+    return Grouping(rows[keys.of_records])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -18,8 +18,9 @@ from otel_tcplife.columns import DictionaryColumn
 from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
-from otel_tcplife.host import UNKNOWN_HOST, Host
-from otel_tcplife.session import SessionBatch
+from otel_tcplife.export.resource import Resources
+from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
+from otel_tcplife.session import SessionBatch, rows_at
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
@@ -37,30 +38,60 @@ _STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
 _STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "string")
 
 
-class LogEncoder:
-    """Encodes ExportLogsServiceRequests that all have the same resource."""
+_REMEMBERED_RESOURCES = 1024
 
-    def __init__(self, resource: Mapping[str, object], host: Host = UNKNOWN_HOST) -> None:
-        """Take the resource's attributes: strings, numbers, booleans and sequences of them."""
+
+class LogEncoder:
+    """Encodes ExportLogsServiceRequests, in which the sessions of each entity are below its resource."""
+
+    def __init__(self, resources: Resources, host: Host = UNKNOWN_HOST) -> None:
+        """`host` is that of the sessions."""
         self._host = host
-        attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
         schema_url = wire.delimited(_SCHEMA_URL, conventions.SCHEMA_URL.encode())
-        self._resource = wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString()) + schema_url
         self._scope = wire.delimited(_SCOPE, scope.SerializeToString()) + schema_url
 
+        def encoded(entity: Entity) -> bytes:
+            attributes = [
+                KeyValue(key=key, value=_any_value(value)) for key, value in resources.of(entity).attributes.items()
+            ]
+            return wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString()) + schema_url
+
+        self._resource = lru_cache(_REMEMBERED_RESOURCES)(encoded)
+
+    def in_order(self, batch: SessionBatch) -> SessionBatch:
+        """The sessions of each entity behind one another, otherwise in the order that they have."""
+        codes, entities = SessionColumns(batch, self._host).entities
+        return batch if len(entities) < 2 else rows_at(batch, np.argsort(codes, kind="stable"))
+
     def encode(self, batch: SessionBatch) -> bytes:
-        """One request with a log record for each session of the batch."""
-        records = [block.data for block in _records(batch, self._host)]
+        """One request with a log record for each session of the batch, in its order; see in_order()."""
+        columns = SessionColumns(batch, self._host)
+        codes, entities = columns.entities
+        pieces = _records(columns)
+        records = [block.data for block in wire.join(pieces, len(batch))]
+        if len(entities) == 1:
+            return b"".join(self._resource_logs(entities[0], records))
+        every = memoryview(b"".join(records))
+        last_of_each = np.flatnonzero(np.diff(codes, append=-1))
+        ends = np.cumsum(wire.record_lengths(pieces, len(batch)), dtype=np.int64)[last_of_each].tolist()
+        found: list[int] = codes[last_of_each].tolist()
+        runs = zip(found, [0, *ends], ends)
+        return b"".join(
+            part for code, start, end in runs for part in self._resource_logs(entities[code], [every[start:end]])
+        )
+
+    def _resource_logs(self, entity: Entity, records: Sequence[memoryview]) -> Iterable[bytes | memoryview]:
+        """The resource_logs field of a request."""
         length = sum(map(len, records))
         scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
-        resource_logs = self._resource + scope_logs
-        return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records])
+        resource_logs = self._resource(entity) + scope_logs
+        return [wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records]
 
 
-def _records(batch: SessionBatch, host: Host) -> Iterable[wire.Matrix]:
-    """The log_records field of a ScopeLogs message, one for each session."""
-    columns = SessionColumns(batch, host)
+def _records(columns: SessionColumns) -> Sequence[Piece]:
+    """The log_records field of a ScopeLogs message, for each session."""
+    batch = columns.batch
     parts = [
         wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
         wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
@@ -69,7 +100,7 @@ def _records(batch: SessionBatch, host: Host) -> Iterable[wire.Matrix]:
         _texts(conventions.event_name(columns), _EVENT_NAME),
         *(_attribute(attribute, columns) for attribute in _STRINGS_FIRST),
     ]
-    return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch)), len(batch))
+    return wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch))
 
 
 def _severity(number: int, text: str) -> bytes:

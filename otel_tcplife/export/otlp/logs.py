@@ -38,18 +38,23 @@ class OtlpLogExporter:
         fitting = int(self._sender.most_bytes / (self._bytes_of_record * _MARGIN))
         return min(max(fitting, 1), _MOST_SESSIONS)
 
+    def in_order(self, batch: SessionBatch) -> SessionBatch:
+        """The sessions in the order that they have in a request."""
+        return self._encoder.in_order(batch)
+
     def encode(self, batch: SessionBatch) -> Request:
-        """The request for a batch."""
+        """The request for a batch, which is in_order()."""
         request = Request(self._encoder.encode(batch), len(batch))
         self._bytes_of_record = len(request.body) / max(len(batch), 1)
         return request
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Send the batch once. Raise NotNow where the receiver may take it, or the rest of it, later."""
+        batch = self.in_order(batch)
         sent = self._sender.send([self.encode(batch)])
         outcomes = self.outcomes_of(sent)
         if sent.later:
-            raise NotNow(sent.later.reason, sent.later.after, outcomes)
+            raise NotNow(sent.later.reason, batch[sum(outcomes.values()) :], sent.later.after, outcomes)
         return outcomes
 
     def outcomes_of(self, sent: Sent) -> Mapping[Outcome, int]:

@@ -132,11 +132,16 @@ def text(column: DictionaryColumn | NumericColumn) -> Part:
 def prefixed(key: bytes, parts: Iterable[Part], rows: int) -> list[Piece]:
     """The parts as a length-delimited field of this key: key, length, content."""
     pieces = _pieces(parts)
+    return [varints(record_lengths(pieces, rows).astype(np.uint64), key), *pieces]
+
+
+def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
+    """How long each record is that has these pieces."""
     lengths = np.full(rows, sum(piece.width for piece in pieces if piece.lengths is None), np.int32)
     for piece in pieces:
         if piece.lengths is not None:
             lengths += piece.lengths
-    return [varints(lengths.astype(np.uint64), key), *pieces]
+    return lengths
 
 
 def join(pieces: Sequence[Piece], rows: int) -> Iterable[Matrix]:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.resources import Resource
-
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import metric_preference
 from otel_tcplife.export.metrics.reader import PeriodicReader, export_interval
@@ -19,6 +17,7 @@ from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import Transport
+from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import Host
 from otel_tcplife.instruments import CounterMetric
 from otel_tcplife.options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
@@ -67,9 +66,9 @@ class Target:
 class OtlpSinks:
     """Makes sinks with the resource and the settings of the environment."""
 
-    def __init__(self, resource: Resource, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, resources: Resources, environ: Mapping[str, str] = os.environ) -> None:
         """Raise BadUsage where a variable cannot be what was meant."""
-        self._resource = resource
+        self._resources = resources
         self._preference = metric_preference()
         self._interval = export_interval()
         self._most_bytes = REQUEST_BYTES.read(environ)
@@ -85,7 +84,7 @@ class OtlpSinks:
     def add_logs(self, target: Target, task: str, opening: Opening, sinks: Sinks) -> None:
         """Add a sink of logs, which does this task. Raise BadUsage where the spool cannot be opened."""
         sender = self._sender(target, "logs", opening)
-        encoder = LogEncoder(self._resource.attributes, opening.host)
+        encoder = LogEncoder(self._resources, opening.host)
         exporter = OtlpLogExporter(target.name, task, encoder, sender, target.shown)
         if not self._directory:
             sinks.queued.append(exporter)
@@ -98,7 +97,7 @@ class OtlpSinks:
     def add_metrics(self, target: Target, opening: Opening, sinks: Sinks) -> None:
         """Add an inline sink of metrics. Raise BadUsage where the spool cannot be opened."""
         sender = self._sender(target, "metrics", opening)
-        aggregator = Aggregator(self._resource, self._preference, opening.counters, opening.host, opening.itself)
+        aggregator = Aggregator(self._resources, self._preference, opening.counters, opening.host, opening.itself)
         kept = None
         if self._directory:
             from otel_tcplife.export.otlp.kept_metrics import KeptMetrics

@@ -96,14 +96,16 @@ class SpoolingLogExporter:
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Send the batch, or put it into the spool. Raise NotNow where that has no room either."""
+        batch = self._exporter.in_order(batch)
         request = self._exporter.encode(batch)
         with self._changed:
             if self._waits or self._handed:
-                return self._keep([request], {})
+                return self._keep([request], batch, {})
             sent = self._hand_over(request)
             if sent is None:
                 return {Outcome.SPOOLED: request.items}
-            return self._keep(sent.left, self._exporter.outcomes_of(sent))
+            outcomes = self._exporter.outcomes_of(sent)
+            return self._keep(sent.left, batch[sum(outcomes.values()) :], outcomes)
 
     def shutdown(self, deadline: Deadline) -> None:
         """Send what waits while the receiver takes it and there is time; leave the rest to the next start."""
@@ -133,14 +135,16 @@ class SpoolingLogExporter:
         self._handed = None
         return handed.sent
 
-    def _keep(self, requests: list[Request], outcomes: Mapping[Outcome, int]) -> Mapping[Outcome, int]:
+    def _keep(
+        self, requests: list[Request], left: SessionBatch, outcomes: Mapping[Outcome, int]
+    ) -> Mapping[Outcome, int]:
         """Put what is left into the spool; `outcomes` is what became of what was before it."""
         if not requests:
             return outcomes
         try:
             self._add(requests)
         except CannotSpool as failure:
-            raise NotNow(str(failure), outcomes=outcomes) from failure
+            raise NotNow(str(failure), left, outcomes=outcomes) from failure
         return {**outcomes, Outcome.SPOOLED: sum(request.items for request in requests)}
 
     def _add(self, requests: list[Request]) -> Waiting:

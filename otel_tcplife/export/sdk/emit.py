@@ -20,7 +20,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.body import body_columns
-from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
+from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, INFO, WARN, Attribute
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.settings import BatchLimits
 from otel_tcplife.host import UNKNOWN_HOST, Host
@@ -35,6 +35,9 @@ from otel_tcplife.version import __version__
 
 PROVIDERS = "providers"
 """Name of the sink that is the providers of an application."""
+
+_ATTRIBUTES = (*ATTRIBUTES, *ENTITY_ATTRIBUTES)
+"""Those of records: a provider has one resource, which is not that of what is observed."""
 
 
 class ProviderLogs:
@@ -79,8 +82,8 @@ class ProviderLogs:
 def log_records(batch: SessionBatch, host: Host = UNKNOWN_HOST) -> Iterable[LogRecord]:
     """Each session as a log record of the API."""
     columns = SessionColumns(batch, host)
-    names = [attribute.name for attribute in ATTRIBUTES]
-    rows = zip(*(attribute.values(columns) for attribute in ATTRIBUTES))
+    names = [attribute.name for attribute in _ATTRIBUTES]
+    rows = zip(*(attribute.values(columns) for attribute in _ATTRIBUTES))
     parts = zip(*(column.to_text() for column in body_columns(columns)))
     columns = zip(
         batch["closed_at"].tolist(),

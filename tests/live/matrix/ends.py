@@ -95,7 +95,7 @@ class End:
     def expected(self) -> ExpectedEnd:
         """What is known of it now that it has been played."""
         opened, closed = self.opening, self.closing
-        unspecified = {"container.id"}
+        unspecified: set[str] = set()
         longest = closed.ended - opened.began
         measured: dict[str, tuple[int, int] | None] = {"tcplife.session.duration": None}
         if self.event == CLOSED:

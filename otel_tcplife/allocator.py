@@ -1,0 +1,22 @@
+"""How the C library treats memory that is given back to it (mallopt(3)). For a process of our own alone."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 8 << 20
+_FROM_THE_HEAP = 4 << 20
+
+
+def keep_freed_memory() -> None:
+    """Keep up to 8 MiB of freed memory, instead of asking the kernel for pages again with each request.
+
+    A request takes some buffers of 1 MB. By default glibc gives these back each time, and the page faults of the next
+    ones cost a fifth of what encoding does.
+    """
+    with suppress(OSError, AttributeError):  # such as of musl, which has no mallopt()
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        library.mallopt(_M_MMAP_THRESHOLD, _FROM_THE_HEAP)
