@@ -14,6 +14,9 @@ from typing import Literal
 import numpy as np
 
 from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, encode, lookup
+from otel_tcplife.flow_id import community_ids
+from otel_tcplife.log_options import COMMUNITY_ID, EVENT_NAME_ATTRIBUTE, LOG_SAMPLE, LogOptions
+from otel_tcplife.option import Option
 from otel_tcplife.session import UNKNOWN, CloseReason, Event, OwnerSource
 from otel_tcplife.session_columns import SessionColumns
 
@@ -45,6 +48,8 @@ class Attribute:
     kind: Kind
     brief: str
     column: Callable[[SessionColumns], Column]
+    option: Option[object] | None = None
+    """Without which no record has it."""
 
     def values(self, columns: SessionColumns) -> list[str | int | float | bool | None]:
         """One Python value for each record, None where it is absent."""
@@ -178,7 +183,33 @@ ATTRIBUTES = (
         "missed (see `infer_missed_states()` in bpf/ending.h)",
         lambda columns: columns.error,
     ),
+    Attribute(
+        "tcplife.sampling.ratio",
+        "double",
+        "share of the sessions without `error.type` that become log records, on one of these: it stands for 1 / share",
+        lambda columns: columns.sampling_ratio,
+        LOG_SAMPLE,
+    ),
+    Attribute(
+        "network.community_id",
+        "string",
+        "the connection's Community ID (version 1, seed 0), the same at both ends",
+        lambda columns: community_ids(columns.batch),
+        COMMUNITY_ID,
+    ),
+    Attribute(
+        "otel.event.name",
+        "string",
+        "name of the event",
+        lambda columns: event_name(columns),
+        EVENT_NAME_ATTRIBUTE,
+    ),
 )
+
+
+def attributes_with(options: LogOptions) -> tuple[Attribute, ...]:
+    """Those that log records have with these options."""
+    return tuple(each for each in ATTRIBUTES if each.option is None or options.has(each.option))
 
 
 def event_name(columns: SessionColumns) -> DictionaryColumn:

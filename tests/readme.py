@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from otel_tcplife.conventions import ATTRIBUTES, EVENT_NAMES
+from otel_tcplife.conventions import ATTRIBUTES, EVENT_NAMES, Attribute
 from otel_tcplife.instruments import (
     ACTIVE,
     EXPORT_RECORDS,
@@ -63,7 +63,7 @@ def _telemetry() -> Iterable[str]:
     yield f"asked for, `{progress}`."
     yield ""
     yield from _table(
-        ("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in ATTRIBUTES)
+        ("attribute", "type", "value"), ((f"`{each.name}`", each.kind, _brief(each)) for each in ATTRIBUTES)
     )
     yield ""
     counters = (
@@ -81,6 +81,10 @@ def _telemetry() -> Iterable[str]:
     yield ""
     own = ", ".join(f"`{each.name}`" for each in (*OWN_COUNTERS, OPERATION_DURATION))
     yield f"Of itself, the host agent says: {own}."
+
+
+def _brief(attribute: Attribute) -> str:
+    return f"{attribute.brief}; with `{attribute.option.variable}`" if attribute.option else attribute.brief
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterable[str]:

@@ -15,8 +15,20 @@ _PACKAGE = Path(otel_tcplife.__file__).parent
 _FLOORS: dict[str, int] = {
     # what the sessions are
     **dict.fromkeys(["session", "columns", "printable", "errors", "version", "environment_variables", "networks"], 0),
-    **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "instruments", "own_metrics"], 1),
-    **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host"], 1),
+    **dict.fromkeys(
+        [
+            "log_options",
+            "delivery_options",
+            "addresses",
+            "session_columns",
+            "body",
+            "conventions",
+            "instruments",
+            "own_metrics",
+        ],
+        1,
+    ),
+    **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host", "flow_id"], 1),
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),

@@ -15,10 +15,11 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from otel_tcplife import conventions
 from otel_tcplife.body import body_columns
 from otel_tcplife.columns import DictionaryColumn
-from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
+from otel_tcplife.conventions import INFO, WARN, Attribute, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
 from otel_tcplife.host import UNKNOWN_HOST, Host
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
@@ -33,16 +34,20 @@ _KEY, _VALUE = 1, 2
 _STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
 
 
-# DictionaryColumn that follow one another are looked up together
-_STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "string")
+_WITHOUT_OPTIONS = LogOptions()
 
 
 class LogEncoder:
     """Encodes ExportLogsServiceRequests that all have the same resource."""
 
-    def __init__(self, resource: Mapping[str, object], host: Host = UNKNOWN_HOST) -> None:
+    def __init__(
+        self, resource: Mapping[str, object], host: Host = UNKNOWN_HOST, options: LogOptions = _WITHOUT_OPTIONS
+    ) -> None:
         """Take the resource's attributes: strings, numbers, booleans and sequences of them."""
         self._host = host
+        self._sample = options.log_sample
+        # Dictionary columns that follow one another are looked up together
+        self._attributes = sorted(attributes_with(options), key=lambda attribute: attribute.kind != "string")
         attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.items()]
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
         schema_url = wire.delimited(_SCHEMA_URL, conventions.SCHEMA_URL.encode())
@@ -51,23 +56,24 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch."""
-        records = [block.data for block in _records(batch, self._host)]
+        columns = SessionColumns(batch, self._host, self._sample)
+        records = [block.data for block in _records(columns, self._attributes)]
         length = sum(map(len, records))
         scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
         resource_logs = self._resource + scope_logs
         return b"".join([wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records])
 
 
-def _records(batch: SessionBatch, host: Host) -> Iterable[wire.Matrix]:
+def _records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Iterable[wire.Matrix]:
     """The log_records field of a ScopeLogs message, one for each session."""
-    columns = SessionColumns(batch, host)
+    batch = columns.batch
     parts = [
         wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
         wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
         *_body(columns),
         wire.Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
         _texts(conventions.event_name(columns), _EVENT_NAME),
-        *(_attribute(attribute, columns) for attribute in _STRINGS_FIRST),
+        *(_attribute(attribute, columns) for attribute in attributes),
     ]
     return wire.join(wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch)), len(batch))
 
