@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tcplife.flow_id import community_ids, flow_hashes
-from otel_tcplife.session import SessionBatch, empty
+from otel_tcplife.session import SessionBatch, concatenated, empty
 from tests.support.batches import batches
 
 End = tuple[str, int]
@@ -42,7 +42,7 @@ def _row(local: End, peer: End) -> SessionBatch:
 
 def _other_ends(batch: SessionBatch) -> SessionBatch:
     """The same connections as the peers see them."""
-    other = batch.copy()
+    other = concatenated([batch])
     for column in ("address", "port"):
         other[f"local_{column}"], other[f"peer_{column}"] = batch[f"peer_{column}"], batch[f"local_{column}"]
     return other

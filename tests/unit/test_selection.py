@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from otel_tcplife.log_options import LogOptions
 from otel_tcplife.networks import Networks, parse_networks
 from otel_tcplife.options import read_options
 from otel_tcplife.pipeline.selection import selector
-from otel_tcplife.session import UNKNOWN_BYTES, UNKNOWN_TIME, Event, SessionBatch
+from otel_tcplife.session import UNKNOWN_BYTES, UNKNOWN_TIME, Event, SessionBatch, concatenated
 from otel_tcplife.session_columns import SessionColumns
 from tests.support.batches import batches
 from tests.support.sessions import sessions
@@ -23,7 +24,7 @@ from tests.support.sessions import sessions
 
 def _selected(batch: SessionBatch, options: LogOptions, host: Host = UNKNOWN_HOST) -> list[int]:
     """The rows of the batch that are selected, told by their time."""
-    batch = batch.copy()
+    batch = concatenated([batch])
     batch["observed_at"] = np.arange(len(batch))
     select = selector(options, host)
     assert select
@@ -33,7 +34,7 @@ def _selected(batch: SessionBatch, options: LogOptions, host: Host = UNKNOWN_HOS
     return rows
 
 
-def _filled(**columns: list[object]) -> SessionBatch:
+def _filled(**columns: Sequence[object]) -> SessionBatch:
     batch = sessions(len(next(iter(columns.values()))))
     for name, values in columns.items():
         batch[name] = values
@@ -142,10 +143,9 @@ def test_a_smaller_share_is_part_of_a_larger_one() -> None:
 def test_both_ends_of_a_connection_are_kept_or_left_out_together(batch: SessionBatch, share: float) -> None:
     """On one host or two; and so are the interim reports, as they are of the same connection."""
     batch["error"], batch["event"] = 0, Event.SESSION_CLOSED
-    other = batch.copy()
+    other, report = concatenated([batch]), concatenated([batch])
     for column in ("address", "port"):
         other[f"local_{column}"], other[f"peer_{column}"] = batch[f"peer_{column}"], batch[f"local_{column}"]
-    report = batch.copy()
     report["event"] = Event.SESSION_PROGRESS
     options = LogOptions(log_sample=share)
     assert _selected(batch, options) == _selected(other, options) == _selected(report, options)
