@@ -186,16 +186,9 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.sampling.ratio",
         "double",
-        "share of the sessions without `error.type` that become log records, on one of these: it stands for 1 / share",
+        "share of the sessions without `error.type` that are kept, on each of these: it counts for 1 / share sessions",
         lambda columns: columns.sampling_ratio,
         LOG_SAMPLE,
-    ),
-    Attribute(
-        "network.community_id",
-        "string",
-        "the connection's Community ID (version 1, seed 0), the same at both ends",
-        lambda columns: community_ids(columns.batch),
-        COMMUNITY_ID,
     ),
     Attribute(
         "otel.event.name",
@@ -203,6 +196,13 @@ ATTRIBUTES = (
         "name of the event",
         lambda columns: event_name(columns),
         EVENT_NAME_ATTRIBUTE,
+    ),
+    Attribute(
+        "network.community_id",
+        "string",
+        "the connection's Community ID (version 1, seed 0), the same at both ends",
+        lambda columns: community_ids(columns.batch),
+        COMMUNITY_ID,
     ),
 )
 

@@ -9,15 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.addresses import MAPPED
-from otel_tcplife.columns import DictionaryColumn, Flags, encode
+from otel_tcplife.columns import DictionaryColumn, Flags
 from otel_tcplife.session import SessionBatch
 
 Hashes = npt.NDArray[np.uint64]
-
-_TUPLE = np.dtype(
-    [("first_address", np.uint8, 16), ("second_address", np.uint8, 16), ("ports", ">u2", 2), ("known", ">u4")]
-)
-"""Both ends of a connection in network byte order, the one with the lower address and port first."""
+Bytes = npt.NDArray[np.uint8]
 
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
@@ -31,12 +27,12 @@ def flow_hashes(batch: SessionBatch) -> Hashes:
     return _mixed(sum(ends, np.zeros(len(batch), np.uint64)))
 
 
-def _hashes_of_ends(addresses: npt.NDArray[np.uint8], ports: npt.NDArray[np.uint16]) -> Hashes:
+def _hashes_of_ends(addresses: Bytes, ports: npt.NDArray[np.uint16]) -> Hashes:
     words = _words(addresses)
     return _mixed(_mixed(_mixed(words[:, 0]) ^ words[:, 1]) ^ ports)
 
 
-def _words(addresses: npt.NDArray[np.uint8]) -> Hashes:
+def _words(addresses: Bytes) -> Hashes:
     """Two numbers for each address."""
     return np.ascontiguousarray(addresses).view(">u8").astype(np.uint64)
 
@@ -54,16 +50,21 @@ def community_ids(batch: SessionBatch) -> DictionaryColumn:
 
     It is unknown where the port of this end is.
     """
-    tuples = np.zeros(len(batch), _TUPLE)
-    swapped = _has_lower_peer(batch)
-    addresses = [np.ascontiguousarray(batch[f"{end}_address"]) for end in ("local", "peer")]
-    ports = [batch[f"{end}_port"] for end in ("local", "peer")]
-    tuples["first_address"] = np.where(swapped[:, None], addresses[1], addresses[0])
-    tuples["second_address"] = np.where(swapped[:, None], addresses[0], addresses[1])
-    tuples["ports"][:, 0] = np.where(swapped, ports[1], ports[0])
-    tuples["ports"][:, 1] = np.where(swapped, ports[0], ports[1])
-    tuples["known"] = batch["local_port"] != 0
-    return encode(tuples.view(f"V{_TUPLE.itemsize}"), _community_id)
+    local, peer = _ends(batch, "local"), _ends(batch, "peer")
+    swapped = _has_lower_peer(batch)[:, None]
+    first, second = np.where(swapped, peer, local), np.where(swapped, local, peer)
+    ids = np.empty(len(batch), object)
+    is_ipv4 = ((first[:, :12] == _MAPPED) & (second[:, :12] == _MAPPED)).all(axis=1)
+    for rows, begin in ((is_ipv4, 12), (~is_ipv4, 0)):
+        contents = _contents(first[rows], second[rows], begin)
+        ids[rows] = [_community_id(content) for content in contents]
+    return DictionaryColumn(np.where(batch["local_port"] != 0, np.arange(len(batch)), -1), ids.tolist())
+
+
+def _ends(batch: SessionBatch, end: str) -> Bytes:
+    """Address and port of each end in network byte order."""
+    ports = batch[f"{end}_port"].astype(">u2").view(np.uint8).reshape(-1, 2)
+    return np.concatenate([batch[f"{end}_address"], ports], axis=1)
 
 
 def _has_lower_peer(batch: SessionBatch) -> Flags:
@@ -75,14 +76,17 @@ def _has_lower_peer(batch: SessionBatch) -> Flags:
     return is_lower
 
 
-_SEED, _TCP_AND_PADDING = b"\0\0", b"\x06\0"
+_MAPPED = np.frombuffer(MAPPED, np.uint8)
+_SEED, _TCP_AND_PADDING = np.array([0, 0], np.uint8), np.array([6, 0], np.uint8)
 
 
-def _community_id(packed: bytes) -> str | None:
-    first, second, ports, known = packed[:16], packed[16:32], packed[32:36], packed[36:]
-    if not any(known):
-        return None
-    if first.startswith(MAPPED) and second.startswith(MAPPED):
-        first, second = first[12:], second[12:]
-    digest = hashlib.sha1(_SEED + first + second + _TCP_AND_PADDING + ports, usedforsecurity=False).digest()
-    return "1:" + b64encode(digest).decode()
+def _contents(first: Bytes, second: Bytes, begin: int) -> list[bytes]:
+    """What is hashed of each connection, with the addresses from this byte on."""
+    seeds, protocols = (np.broadcast_to(each, (len(first), 2)) for each in (_SEED, _TCP_AND_PADDING))
+    parts = [seeds, first[:, begin:16], second[:, begin:16], protocols, first[:, 16:], second[:, 16:]]
+    contents = np.concatenate(parts, axis=1)
+    return contents.view(f"V{contents.shape[1]}")[:, 0].tolist()
+
+
+def _community_id(content: bytes) -> str:
+    return "1:" + b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
