@@ -12,7 +12,7 @@ BPF_HASH(awaiting_owner, u64, struct session, MAX_AWAITING_OWNER);
 static inline bool selected(const struct session *session)
 {
 	return SELECT_IP_VERSION(session->ip_version) && SELECT_LOCAL_PORT(session->ends.local_port) &&
-	       SELECT_REMOTE_PORT(session->ends.peer_port);
+	       SELECT_REMOTE_PORT(session->ends.peer_port) && SELECT_LOOPBACK(is_loopback(session->ends.peer_address));
 }
 
 /* Every record leaves through here, so that it is counted exactly once. */

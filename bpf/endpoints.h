@@ -36,3 +36,15 @@ static inline u8 ip_version(const u8 *address)
 	__builtin_memcpy(&middle, address + 8, 4);
 	return !high && middle == htonl(0xffff) ? 4 : 6;
 }
+
+/* 127.0.0.0/8 or ::1 */
+static inline bool is_loopback(const u8 *address)
+{
+	u64 high, low;
+
+	if (ip_version(address) == 4)
+		return address[12] == 127;
+	__builtin_memcpy(&high, address, 8);
+	__builtin_memcpy(&low, address + 8, 8);
+	return !high && low == __builtin_bswap64(1);
+}

@@ -16,12 +16,13 @@ def addresses(column: npt.NDArray[np.uint8]) -> DictionaryColumn:
     return encode(np.ascontiguousarray(column).view("V16")[:, 0], _address)
 
 
-_MAPPED = bytes(10) + b"\xff\xff"
+MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4-mapped IPv6 address begins with (RFC 4291, section 2.5.5.2)."""
 
 
 @lru_cache(maxsize=4096)
 def _address(packed: bytes) -> str:
-    if packed.startswith(_MAPPED):
+    if packed.startswith(MAPPED):
         return inet_ntop(AF_INET, packed[12:])
     return inet_ntop(AF_INET6, packed)
 

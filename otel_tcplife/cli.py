@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
 
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
+from otel_tcplife.delivery_options import MAX_QUEUE_SIZE, SPOOL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.networks import Networks
-from otel_tcplife.options import MAX_QUEUE_SIZE, OPTIONS, PIN, SPOOL, Filters, Option, Options, Scope, read_options
+from otel_tcplife.options import OPTIONS, PIN, Filters, Option, Options, Scope, read_options
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.destinations import Destinations, read_destinations
@@ -135,15 +137,21 @@ def _command(arguments: argparse.Namespace) -> int:
 
         return STOPPED if check(options, destinations, user, lambda line: show(printable(line))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
-        *flags, last = (flag.spellings[0] for option in OPTIONS for flag in option.flags)
-        raise BadUsage("--replay takes all sessions of a recording", f"leave out {', '.join(flags)} and {last}")
+        raise BadUsage("--replay takes all sessions of a recording", f"leave out {' and '.join(_filters(options))}")
     source = _replayed(arguments.replay, options) if arguments.replay else _live(options)
     try:
         become(user, uses_maps=not arguments.replay)
-        _run(arguments, source, destinations, limits)
+        _run(arguments, source, destinations, limits, options.logs)
     finally:
         source.close()
     return STOPPED
+
+
+def _filters(options: Options) -> Iterator[str]:
+    """The filters that are chosen, as the user may have chosen them."""
+    for option in OPTIONS:
+        if getattr(options.filters, option.name, None) != getattr(Filters, option.name, None):
+            yield " or ".join([*(flag.spellings[0] for flag in option.flags), *filter(None, [option.variable])])
 
 
 def _limits() -> Limits:
@@ -153,12 +161,14 @@ def _limits() -> Limits:
     return replace(limits, schedule_delay=limits.schedule_delay / 2) if SPOOL.read(os.environ) else limits
 
 
-def _run(arguments: argparse.Namespace, source: Source, destinations: Destinations, limits: Limits) -> None:
+def _run(
+    arguments: argparse.Namespace, source: Source, destinations: Destinations, limits: Limits, logs: LogOptions
+) -> None:
     deadline, ledger = Deadline(limits.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
     itself = SelfTelemetry()
-    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger, itself))
+    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger, itself, logs))
     _heed_hangups(deadline, sinks)
     logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
     if not arguments.no_table:

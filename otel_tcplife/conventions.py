@@ -14,7 +14,10 @@ from typing import Literal
 import numpy as np
 
 from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, lookup
+from otel_tcplife.flow_id import community_ids
 from otel_tcplife.host import Entity
+from otel_tcplife.log_options import COMMUNITY_ID, EVENT_NAME_ATTRIBUTE, LOG_SAMPLE, LogOptions
+from otel_tcplife.option import Option
 from otel_tcplife.session import UNKNOWN, CloseReason, Event, OwnerSource
 from otel_tcplife.session_columns import SessionColumns
 
@@ -46,6 +49,8 @@ class Attribute:
     kind: Kind
     brief: str
     column: Callable[[SessionColumns], Column]
+    option: Option[object] | None = None
+    """Without which no record has it."""
 
     def values(self, columns: SessionColumns) -> list[str | int | float | bool | None]:
         """One Python value for each record, None where it is absent."""
@@ -173,6 +178,27 @@ ATTRIBUTES = (
         "missed (see `infer_missed_states()` in bpf/ending.h)",
         lambda columns: columns.error,
     ),
+    Attribute(
+        "tcplife.sampling.ratio",
+        "double",
+        "share of the sessions without `error.type` that are kept, on each of these: it counts for 1 / share sessions",
+        lambda columns: columns.sampling_ratio,
+        LOG_SAMPLE,
+    ),
+    Attribute(
+        "otel.event.name",
+        "string",
+        "name of the event",
+        lambda columns: event_name(columns),
+        EVENT_NAME_ATTRIBUTE,
+    ),
+    Attribute(
+        "network.community_id",
+        "string",
+        "the connection's Community ID (version 1, seed 0), the same at both ends",
+        lambda columns: community_ids(columns.batch),
+        COMMUNITY_ID,
+    ),
 )
 
 
@@ -198,6 +224,11 @@ resource is that of an application.
 def entity_attributes(entity: Entity) -> dict[str, str]:
     """Those of ENTITY_ATTRIBUTES that are known of an entity."""
     return {attribute.name: text for attribute, text in zip(ENTITY_ATTRIBUTES, entity) if text}
+
+
+def attributes_with(options: LogOptions) -> tuple[Attribute, ...]:
+    """Those that log records have with these options."""
+    return tuple(each for each in ATTRIBUTES if each.option is None or options.has(each.option))
 
 
 def event_name(columns: SessionColumns) -> DictionaryColumn:

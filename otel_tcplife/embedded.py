@@ -15,6 +15,7 @@ from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import APPLICATION
 from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.selection import selector
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.probe.loader import AttachedProgram
@@ -36,7 +37,10 @@ class EmbeddedPipeline:
         self._metrics = metrics
         ledger = Ledger()
         metrics.observe(counters(self._source.stats, ledger), self._source.host)
-        sinks = Sinks(queued=[Providers(provider_logs(logger_provider, self._source.host), metrics)])
+        logs = provider_logs(logger_provider, self._source.host, options.logs)
+        # The sink selects, and not the queue: it has all sessions counted in the metrics, too
+        providers = Providers(logs, metrics, selector(options.logs, self._source.host))
+        sinks = Sinks(queued=[providers])
         self._pipeline = Pipeline(self._source, sinks, ledger, self._deadline, APPLICATION)
         self._reader = threading.Thread(target=self._run, name="tcplife-reader", daemon=True)
         self._reader.start()

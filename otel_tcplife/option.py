@@ -21,6 +21,11 @@ class Scope(Enum):
     """Those of this process and of the processes that it forks."""
 
 
+def in_any_scope(value: Value) -> Mapping[Scope, Value]:
+    """A default that is the same for a host and for a process."""
+    return dict.fromkeys(Scope, value)
+
+
 @dataclass(frozen=True)
 class Flag:
     """A flag of the command. With `value` it stands for that value, else the user gives one after it."""

@@ -8,15 +8,30 @@ that the C program gets.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP, MAX_QUEUE_SIZE, REQUEST_BYTES, SPOOL, SPOOL_BYTES
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.networks import Named, parse_networks
-from otel_tcplife.option import Flag, Option, Scope, Value
+from otel_tcplife.log_options import (
+    COMMUNITY_ID,
+    EVENT_NAME_ATTRIBUTE,
+    EXECUTABLES,
+    LOG_ERRORS_ONLY,
+    LOG_MIN_BYTES,
+    LOG_MIN_DURATION,
+    LOG_SAMPLE,
+    PEER_NETWORKS,
+    LogOptions,
+)
+from otel_tcplife.networks import Named, Networks, parse_networks
+from otel_tcplife.option import Flag, Option, Scope, Value, in_any_scope
 from otel_tcplife.parsers import (
+    parse_boolean,
     parse_interim,
     parse_ip_version,
+    parse_names,
     parse_number,
     parse_path,
     parse_pid,
@@ -32,15 +47,11 @@ def _parse_scope(text: str) -> Scope:
         raise BadUsage(f"unknown scope {text!r}", "use process or host") from None
 
 
-def _in_any_scope(value: Value) -> Mapping[Scope, Value]:
-    return dict.fromkeys(Scope, value)
-
-
-SCOPE = Option("scope", _parse_scope, _in_any_scope(Scope.PROCESS), "of the plugin: `process` or `host`")
+SCOPE = Option("scope", _parse_scope, in_any_scope(Scope.PROCESS), "of the plugin: `process` or `host`")
 PID = Option(
     "pid",
     parse_pid,
-    _in_any_scope(None),
+    in_any_scope(None),
     "trace this PID only",
     flags=(Flag(("-p", "--pid")),),
     has_variable=False,  # it is known only when the process is there
@@ -48,7 +59,7 @@ PID = Option(
 LOCAL_PORTS = Option(
     "local_ports",
     parse_ports,
-    _in_any_scope(()),
+    in_any_scope(()),
     "comma-separated list of local ports to trace, and of ranges such as 8000-8999.",
     default_text="all",
     flags=(Flag(("-L", "--localport")),),
@@ -56,7 +67,7 @@ LOCAL_PORTS = Option(
 REMOTE_PORTS = Option(
     "remote_ports",
     parse_ports,
-    _in_any_scope(()),
+    in_any_scope(()),
     "comma-separated list of remote ports to trace, and of ranges such as 8000-8999.",
     default_text="all",
     flags=(Flag(("-D", "--remoteport")),),
@@ -64,7 +75,7 @@ REMOTE_PORTS = Option(
 IP_VERSION = Option(
     "ip_version",
     parse_ip_version,
-    _in_any_scope(None),
+    in_any_scope(None),
     "4 or 6, to trace this family only",
     default_text="both",
     flags=(
@@ -72,10 +83,17 @@ IP_VERSION = Option(
         Flag(("-6", "--ipv6"), "6", "trace IPv6 family only"),
     ),
 )
+LOOPBACK = Option(
+    "loopback",
+    parse_boolean,
+    in_any_scope(True),
+    "`false` to leave out the sessions whose peer has a loopback address, in logs and metrics alike",
+    default_text="true",
+)
 INTERIM = Option(
     "interim",
     parse_interim,
-    _in_any_scope(0.0),
+    in_any_scope(0.0),
     "seconds after which a session that goes on is reported, as `tcplife.session.progress`, and again each time that "
     "they have passed",
     default_text="off",
@@ -83,7 +101,7 @@ INTERIM = Option(
 NETWORKS = Option(
     "networks",
     parse_networks,
-    _in_any_scope(()),
+    in_any_scope(()),
     "comma-separated list of networks and their names for `tcplife.peer.network`, such as 10.1.0.0/16=prod-db; the "
     "longest prefix counts",
     default_text="none",
@@ -103,59 +121,16 @@ MAX_SESSIONS = Option(
 PIN = Option(
     "pin",
     parse_path,
-    _in_any_scope(None),
+    in_any_scope(None),
     "of the command: a directory in a bpffs, such as `/sys/fs/bpf/otel-tcplife`, in which the BPF program stays, so "
     "that sessions that end while the command does not run are exported when it runs again",
     default_text="nothing stays in the kernel",
     is_keyword=False,
 )
-REQUEST_BYTES = Option(
-    "request_bytes",
-    lambda text: parse_number(text, "a size", 1024, 1 << 30),
-    _in_any_scope(1_000_000),
-    "of the command: bytes of an OTLP request at most, before compression; less where the receiver takes less",
-    is_keyword=False,
-)
-MAX_QUEUE_SIZE = Option(
-    "max_queue_size",
-    lambda text: parse_number(text, "a number of sessions", 1, 1 << 24),
-    _in_any_scope(65536),
-    "of the command: sessions that may wait in memory for each way out, of about 220 bytes each; more are dropped",
-    is_keyword=False,
-)
-SPOOL = Option(
-    "spool",
-    parse_path,
-    _in_any_scope(None),
-    "of the command: directory in which telemetry waits for a receiver, or a disk, that is away, also over restarts",
-    default_text="none",
-    is_keyword=False,
-)
-SPOOL_BYTES = Option(
-    "spool_bytes",
-    lambda text: parse_number(text, "a size", 1 << 20, 1 << 50),
-    _in_any_scope(1 << 30),
-    "of the command: bytes that wait in the spool at most, at about 85 bytes for each session",
-    is_keyword=False,
-)
-FILE_BYTES = Option(
-    "file_bytes",
-    lambda text: parse_number(text, "a size", 1, 1 << 40),
-    _in_any_scope(100 << 20),
-    "of the command: size at which a file of `--otlp-file` becomes `logs.jsonl.1` or `metrics.jsonl.1`, and a new one "
-    "is begun",
-    is_keyword=False,
-)
-FILE_KEEP = Option(
-    "file_keep",
-    lambda text: parse_number(text, "a number of files", 0, 1000),
-    _in_any_scope(5),
-    "of the command: how many such older files of each kind are kept, of which number 1 is the newest",
-    is_keyword=False,
-)
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, INTERIM, NETWORKS, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES,
-    MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
+    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS, LOG_MIN_DURATION, LOG_MIN_BYTES,
+    LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE, COMMUNITY_ID, RING_BYTES,
+    MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
 
@@ -167,6 +142,7 @@ class Filters:
     local_ports: tuple[range, ...] = ()
     remote_ports: tuple[range, ...] = ()
     ip_version: int | None = None
+    loopback: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,6 +178,7 @@ class Options:
     """Seconds after which a session that goes on is reported; 0 for never."""
     networks: tuple[Named, ...] = ()
     """Those that the user has named."""
+    logs: LogOptions = field(default_factory=LogOptions)
 
 
 def read_options(
@@ -221,10 +198,35 @@ def read_options(
         return option.read(environ, scope, given.get(option.name), names.get(option.name))
 
     scope = read(SCOPE, Scope.PROCESS)
-    return Options(
-        scope,
-        Filters(read(PID, scope), read(LOCAL_PORTS, scope), read(REMOTE_PORTS, scope), read(IP_VERSION, scope)),
-        Sizes(read(RING_BYTES, scope), read(MAX_SESSIONS, scope), DEFAULT_SIZES[scope].max_awaiting_owner),
-        read(INTERIM, scope),
-        read(NETWORKS, scope),
+    filters = Filters(
+        read(PID, scope),
+        read(LOCAL_PORTS, scope),
+        read(REMOTE_PORTS, scope),
+        read(IP_VERSION, scope),
+        read(LOOPBACK, scope),
     )
+    networks = read(NETWORKS, scope)
+    logs = LogOptions(
+        read(LOG_MIN_DURATION, scope),
+        read(LOG_MIN_BYTES, scope),
+        read(LOG_ERRORS_ONLY, scope),
+        read(LOG_SAMPLE, scope),
+        read(replace(PEER_NETWORKS, parse=partial(_known_networks, named=networks)), scope),
+        read(EXECUTABLES, scope),
+        read(EVENT_NAME_ATTRIBUTE, scope),
+        read(COMMUNITY_ID, scope),
+    )
+    sizes = Sizes(read(RING_BYTES, scope), read(MAX_SESSIONS, scope), DEFAULT_SIZES[scope].max_awaiting_owner)
+    return Options(scope, filters, sizes, read(INTERIM, scope), networks, logs)
+
+
+def _known_networks(text: str, named: Sequence[Named]) -> tuple[str, ...]:
+    """Names of networks. One that no network has would leave all sessions out, and be noticed late: raise BadUsage."""
+    known = Networks(named).names
+    names = parse_names(text)
+    for name in names:
+        if name not in known:
+            raise BadUsage(
+                f"there is no network {name!r}", f"use {', '.join(known)}, or name it in {NETWORKS.variable}"
+            )
+    return names

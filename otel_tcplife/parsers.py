@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.session import EXECUTABLE_SIZE
 
 _MOST_RING_BYTES = 1 << 30
 _SHORTEST_INTERIM, _LONGEST_INTERIM = 0.01, 1e9
 """Seconds: a quarter of it is slept, and the kernel counts ns in 64 bits."""
+_SMALLEST_SHARE = 1e-9
+_LONGEST_EXECUTABLE = EXECUTABLE_SIZE - 1
+"""Bytes, less the NUL."""
 
 
 def parse_ports(text: str) -> tuple[range, ...]:
@@ -58,13 +62,61 @@ def parse_ring_bytes(text: str) -> int:
 
 def parse_interim(text: str) -> float:
     """Seconds between two interim reports, 0 for none. Raise BadUsage if it is no such time."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
+    seconds = _float(text)
     if seconds != 0 and not _SHORTEST_INTERIM <= seconds <= _LONGEST_INTERIM:
         raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 60")
     return seconds
+
+
+def parse_boolean(text: str) -> bool:
+    """As the OpenTelemetry specification has it: `true` or `false`, in any case. Raise BadUsage if it is neither."""
+    known = {"true": True, "false": False}
+    if text.strip().lower() not in known:
+        raise BadUsage(f"{text!r} is neither true nor false", "give true or false")
+    return known[text.strip().lower()]
+
+
+def parse_seconds(text: str) -> float:
+    """A time in seconds, which may be 0. Raise BadUsage if it is none."""
+    seconds = _float(text)
+    if not 0 <= seconds <= _LONGEST_INTERIM:
+        raise BadUsage(f"{text!r} is not a time", "give a number of seconds, such as 0.5")
+    return seconds
+
+
+def parse_share(text: str) -> float:
+    """A share above 0, up to 1. Raise BadUsage if it is none."""
+    share = _float(text)
+    if not _SMALLEST_SHARE <= share <= 1:
+        raise BadUsage(f"{text!r} is not a share", f"give a number from {_SMALLEST_SHARE:g} to 1, such as 0.01")
+    return share
+
+
+def _float(text: str) -> float:
+    """The number, -1 where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return -1
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names. Raise BadUsage if there is none."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise BadUsage(f"{text!r} has no name in it", "separate names with commas")
+    return names
+
+
+def parse_executables(text: str) -> tuple[str, ...]:
+    """Comma-separated base names of executables. Raise BadUsage naming one that no executable has in the telemetry."""
+    names = parse_names(text)
+    for name in names:
+        if "/" in name:
+            raise BadUsage(f"{name!r} is not the base name of an executable", "give what comes after the last slash")
+        if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_EXECUTABLE:
+            raise BadUsage(f"{name!r} is too long a name", f"longer than {_LONGEST_EXECUTABLE} bytes none is recorded")
+    return names
 
 
 def parse_path(text: str) -> str:

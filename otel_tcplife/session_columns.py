@@ -25,10 +25,11 @@ _ROLE_TEXTS = tuple(role.name.lower() for role in Role)
 class SessionColumns:
     """What there is to say of the sessions of one batch, as columns; each is computed once, when it is asked for."""
 
-    def __init__(self, batch: SessionBatch, host: Host = UNKNOWN_HOST) -> None:
-        """`host` is that of the source of the batch."""
+    def __init__(self, batch: SessionBatch, host: Host = UNKNOWN_HOST, sample: float = 1.0) -> None:
+        """`host` is that of the source of the batch; `sample` the share of sessions without an error that are kept."""
         self.batch = batch
         self.host = host
+        self._sample = sample
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -127,6 +128,11 @@ class SessionColumns:
     def connect_error_column(self) -> DictionaryColumn:
         """Name of that errno."""
         return encode(self.connect_error_number, _error_name)
+
+    @property
+    def sampling_ratio(self) -> NumericColumn:
+        """The share of the sessions like this one that are kept, where only a sample of them is."""
+        return NumericColumn(np.full(len(self), self._sample), ~self.error.present & (self._sample < 1))
 
     @cached_property
     def server_port(self) -> NumericColumn:

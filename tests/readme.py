@@ -86,7 +86,11 @@ def _telemetry() -> Iterable[str]:
 
 
 def _attributes(attributes: Iterable[Attribute]) -> Iterable[str]:
-    return _table(("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in attributes))
+    return _table(("attribute", "type", "value"), ((f"`{each.name}`", each.kind, _brief(each)) for each in attributes))
+
+
+def _brief(attribute: Attribute) -> str:
+    return f"{attribute.brief}; with `{attribute.option.variable}`" if attribute.option else attribute.brief
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterable[str]:

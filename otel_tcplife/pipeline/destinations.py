@@ -13,6 +13,7 @@ from otel_tcplife.export.otlp.sinks import Opening, OtlpSinks, Target
 from otel_tcplife.export.otlp.transport import open_transport
 from otel_tcplife.export.resource import host_resources
 from otel_tcplife.pipeline.chosen_exporters import FILE, NONE, OTLP, ChosenExporters, chosen_exporters
+from otel_tcplife.pipeline.selection import selector
 from otel_tcplife.pipeline.sink import Sinks
 
 _FILE_KIND = "otlp_json_file"
@@ -51,7 +52,7 @@ class Destinations:
 
     def open(self, opening: Opening) -> Sinks:
         """Open all sinks. Raise BadUsage where one cannot be opened, such as a file in a directory of another user."""
-        sinks = Sinks()
+        sinks = Sinks(select=selector(opening.logs, opening.host))
         for destination in self.all:
             destination.open(opening, sinks)
         return sinks
@@ -125,7 +126,7 @@ def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destinat
             logs = InstalledLogExporter(name, resource)
 
             def open_logs(opening: Opening, sinks: Sinks, logs: InstalledLogExporter = logs) -> None:
-                sinks.queued.append(logs.of(opening.host))
+                sinks.queued.append(logs.of(opening.host, opening.logs))
 
             yield Destination(f"logs to the exporter {name}", open_logs)
     for name in chosen.metrics:
@@ -145,4 +146,4 @@ def _open_agent(opening: Opening, sinks: Sinks) -> None:
     metrics = provider_metrics(None)
     metrics.observe(opening.counters, opening.host)
     sinks.inline.append(metrics)
-    sinks.queued.append(provider_logs(None, opening.host))
+    sinks.queued.append(provider_logs(None, opening.host, opening.logs))

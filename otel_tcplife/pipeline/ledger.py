@@ -18,6 +18,8 @@ class Outcome(Enum):
     """There was no room to wait in for a receiver that was away or slower than the sessions."""
     DISABLED = "disabled"
     """The providers of the application take no logs."""
+    UNSELECTED = "unselected"
+    """The options of log records leave its session out."""
     SPOOLED = "spooled"
     """It was put on disk, and is counted again, as of the spool, when it leaves that."""
     DAMAGED = "damaged"

@@ -47,8 +47,11 @@ class SinkQueue:
         self._thread = threading.Thread(target=self._run, name=f"tcplife-{sink.name}", daemon=True)
         self._thread.start()
 
-    def put(self, batch: SessionBatch) -> None:
-        """Queue a batch, or as much of it as there is room for. Does not wait."""
+    def put(self, batch: SessionBatch, unselected: int = 0) -> None:
+        """Queue a batch, or as much of it as there is room for. Does not wait.
+
+        `unselected` is how many sessions were left out of it, which are not to take up room here.
+        """
         with self._changed:
             room = max(self._limits.max_queue_size - self._waiting, 0)
             taken = batch[:room]
@@ -56,7 +59,7 @@ class SinkQueue:
                 self._batches.append(taken)
                 self._waiting += len(taken)
                 self._changed.notify()
-        self._book({Outcome.DROPPED: len(batch) - len(taken)})
+        self._book({Outcome.DROPPED: len(batch) - len(taken), Outcome.UNSELECTED: unselected})
 
     @property
     def is_booked(self) -> bool:

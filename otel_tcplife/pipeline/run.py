@@ -29,6 +29,7 @@ class Pipeline:
         self._queues = [SinkQueue(sink, ledger, deadline, limits) for sink in sinks.queued]
         if sinks.table:
             self._queues.append(SinkQueue(sinks.table, None, deadline, replace(limits, schedule_delay=0)))
+        self._select = sinks.select
         self._close = sinks.close
         self._inline = [_Guarded(sink) for sink in sinks.inline]
 
@@ -103,8 +104,12 @@ class Pipeline:
         if len(batch):
             for sink in self._inline:
                 sink.add(batch)
+            selected = self._select(batch) if self._select else batch
             for queue in self._queues:
-                queue.put(batch)
+                if queue.is_booked:
+                    queue.put(selected, len(batch) - len(selected))
+                else:  # the table, which is no telemetry
+                    queue.put(batch)
 
 
 class _Guarded:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Outcome
+from otel_tcplife.pipeline.selection import Select
 from otel_tcplife.session import SessionBatch
 
 
@@ -79,6 +80,8 @@ class Sinks:
     """All that get the sessions of a source."""
 
     queued: list[Sink] = field(default_factory=list[Sink])
+    select: Select | None = None
+    """Which sessions those get; without it, all."""
     inline: list[InlineSink] = field(default_factory=list[InlineSink])
     reopen: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Each has files opened anew; a signal's handler may call it."""

@@ -193,6 +193,8 @@ def _selection(filters: Filters) -> dict[str, str]:
     macros: dict[str, str] = {}
     for each in fields(filters):
         chosen: int | tuple[range, ...] | None = getattr(filters, each.name)
+        if isinstance(chosen, bool):
+            chosen = None if chosen else 0  # all of them, or those of which it is not true
         of_one = each.name.removesuffix("s")
         value = of_one.rpartition("_")[2]
         macros[f"SELECT_{of_one.upper()}({value})"] = _one_of(value, chosen)

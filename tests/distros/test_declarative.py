@@ -119,6 +119,20 @@ def test_options_of_the_file_select_sessions(agent: Agent) -> None:
     outcome.ran.assert_said_nothing_of_ours()
 
 
+def test_options_of_the_file_select_log_records(agent: Agent) -> None:
+    options = {"log_min_bytes": 1 << 40, "community_id": True, "event_name_attribute": True, "log_sample": 0.5}
+    outcome = agent.run(tcplife=options)
+    assert outcome.ends() == []
+    assert {point.name for point in outcome.received.points} >= {"tcplife.session.duration", "tcplife.export.records"}
+    [port] = free_ports(1)
+    kept = agent.run(tcplife={**options, "log_min_bytes": 0, "log_sample": 1, "local_ports": [port]}, port=port)
+    assert kept.ends() == sorted(end for end in kept.ran.ends() if end[0] == port)
+    for log in kept.received.logs:
+        assert str(log.attributes["network.community_id"]).startswith("1:")
+        assert log.attributes["otel.event.name"] == log.event_name
+    kept.ran.assert_said_nothing_of_ours()
+
+
 def test_options_of_the_file_ask_for_interim_reports(agent: Agent) -> None:
     reported: list[ReceivedLog] = []
 

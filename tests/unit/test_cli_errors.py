@@ -93,10 +93,13 @@ def test_bad_options(arguments: list[str], line: str, capsys: pytest.CaptureFixt
     assert _said(arguments, capsys) == line
 
 
-@pytest.mark.parametrize("filter_option", [["-p", "1"], ["-L", "80"], ["-D", "80"], ["-4"], ["-6"]])
-def test_a_recording_is_not_filtered(filter_option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    line = _said(["--replay", "recording.csv", *filter_option], capsys)
-    assert line == "--replay takes all sessions of a recording; leave out -p, -L, -D, -4 and -6"
+_PORTS, _FAMILY = "-L or OTEL_PYTHON_TCPLIFE_LOCAL_PORTS", "-4 or -6 or OTEL_PYTHON_TCPLIFE_IP_VERSION"
+
+
+@pytest.mark.parametrize(("chosen", "named"), [("-p 1", "-p"), ("-6 -L 80", f"{_PORTS} and {_FAMILY}")])
+def test_a_recording_is_not_filtered(chosen: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = _said(["--replay", "recording.csv", *chosen.split()], capsys)
+    assert line == f"--replay takes all sessions of a recording; leave out {named}"
 
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"

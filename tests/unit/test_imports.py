@@ -17,8 +17,20 @@ _FLOORS: dict[str, int] = {
     **dict.fromkeys(
         ["session", "columns", "printable", "errors", "version", "allocator", "environment_variables", "networks"], 0
     ),
-    **dict.fromkeys(["addresses", "session_columns", "body", "conventions", "instruments", "own_metrics"], 1),
-    **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host"], 1),
+    **dict.fromkeys(
+        [
+            "log_options",
+            "delivery_options",
+            "addresses",
+            "session_columns",
+            "body",
+            "conventions",
+            "instruments",
+            "own_metrics",
+        ],
+        1,
+    ),
+    **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host", "flow_id"], 1),
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),

@@ -8,24 +8,57 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk.resources import Resource
 
-from otel_tcplife.conventions import SCHEMA_URL
+from otel_tcplife.conventions import ATTRIBUTES, SCHEMA_URL
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import Resources
-from otel_tcplife.session import SessionBatch, empty
+from otel_tcplife.flow_id import community_ids
+from otel_tcplife.log_options import LogOptions
+from otel_tcplife.session import Event, SessionBatch, empty
 from tests.support.batches import batches
 from tests.support.sdk_logs import encoded_by_the_sdk, in_order
+from tests.support.sessions import sessions
 
 _RESOURCE = Resource({"service.name": "test", "list": ["a", "b"], "number": 7, "yes": True, "ratio": 0.5}, SCHEMA_URL)
 
 
+_NONE = LogOptions()
+_OPTIONS = LogOptions(log_sample=0.25, event_name_attribute=True, community_id=True)
+"""All that records have besides where it is asked for."""
+
+
 @settings(max_examples=300, deadline=None)
-@given(batch=batches(), rows=st.integers(1, 8))
-def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int) -> None:
+@given(batch=batches(), rows=st.integers(1, 8), options=st.sampled_from([_NONE, _OPTIONS]))
+def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int, options: LogOptions) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "_ROWS", rows)
-        ours = ExportLogsServiceRequest.FromString(LogEncoder(Resources(_RESOURCE)).encode(batch))
-    assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE))
+        encoder = LogEncoder(Resources(_RESOURCE), options=options)
+        ours = ExportLogsServiceRequest.FromString(encoder.encode(batch))
+    assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE, options))
+
+
+def _attributes(batch: SessionBatch, options: LogOptions) -> list[dict[str, object]]:
+    """Those of each record that only records with options have."""
+    request = ExportLogsServiceRequest.FromString(LogEncoder(Resources(Resource({})), options=options).encode(batch))
+    records = request.resource_logs[0].scope_logs[0].log_records
+    mine = {attribute.name for attribute in ATTRIBUTES if attribute.option}
+    return [
+        {each.key: each.value.double_value or each.value.string_value for each in record.attributes if each.key in mine}
+        for record in records
+    ]
+
+
+def test_what_is_there_only_where_it_is_asked_for() -> None:
+    batch = sessions(2)
+    batch["event"][1], batch["error"][1] = Event.CONNECT_FAILED, 111
+    ids = community_ids(batch).to_list()
+    assert _attributes(batch, _NONE) == [{}, {}]
+    assert _attributes(batch, LogOptions(log_sample=0.25)) == [{"tcplife.sampling.ratio": 0.25}, {}]
+    assert _attributes(batch, LogOptions(community_id=True)) == [{"network.community_id": each} for each in ids]
+    assert _attributes(batch, LogOptions(event_name_attribute=True)) == [
+        {"otel.event.name": "tcplife.session.closed"},
+        {"otel.event.name": "tcplife.connect.failed"},
+    ]
 
 
 def test_many_different_sessions_in_one_request() -> None:

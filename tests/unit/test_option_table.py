@@ -10,9 +10,11 @@ from dataclasses import fields
 import pytest
 
 from otel_tcplife import cli, environment_variables
+from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.line_file import file_limits
-from otel_tcplife.options import DEFAULT_SIZES, FILE_BYTES, FILE_KEEP, OPTIONS, Filters, Option, Scope, read_options
+from otel_tcplife.log_options import LogOptions
+from otel_tcplife.options import DEFAULT_SIZES, OPTIONS, Filters, Option, Scope, read_options
 from otel_tcplife.probe.btf import read_kernel_btf
 from otel_tcplife.probe.program import program_text
 
@@ -60,9 +62,10 @@ def test_the_flags_of_the_command_are_those_of_tcplife(capsys: pytest.CaptureFix
     ) in shown
 
 
-def test_filters_and_sizes_have_the_names_of_their_options() -> None:
+def test_the_groups_of_options_have_the_names_of_their_options() -> None:
     names = {option.name for option in OPTIONS if option.is_keyword}
     assert {each.name for each in fields(Filters)} <= names
+    assert {each.name for each in fields(LogOptions)} <= names
     assert {each.name for each in fields(DEFAULT_SIZES[Scope.HOST])} - {"max_awaiting_owner"} <= names
 
 
@@ -76,7 +79,16 @@ _CHOSEN: dict[str, tuple[object, str]] = {
     ),
     "ip_version": (6, "SELECT_IP_VERSION(version) ((version) == 6)"),
     "interim": (0.5, "INTERIM 500000000ULL"),
+    "loopback": (False, "SELECT_LOOPBACK(loopback) ((loopback) == 0)"),
     "networks": ("10.0.0.0/8=lab", ""),
+    "log_min_duration": (1, ""),
+    "log_min_bytes": (1, ""),
+    "log_errors_only": (True, ""),
+    "log_sample": (0.5, ""),
+    "peer_networks": ("lab", ""),
+    "executables": ("nginx", ""),
+    "event_name_attribute": (True, ""),
+    "community_id": (True, ""),
     "ring_bytes": (65536, "RING_BYTES 65536"),
     "max_sessions": (5, "MAX_SESSIONS 5"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from otel_tcplife.errors import BadUsage
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.options import (
     DEFAULT_SIZES,
     OPTIONS,
@@ -20,6 +22,7 @@ from otel_tcplife.options import (
 )
 
 RING, SESSIONS, INTERIM = (f"OTEL_PYTHON_TCPLIFE_{name}" for name in ("RING_BYTES", "MAX_SESSIONS", "INTERIM"))
+MIN_DURATION, SAMPLE = (f"OTEL_PYTHON_TCPLIFE_LOG_{name}" for name in ("MIN_DURATION", "SAMPLE"))
 
 _HOST = {"scope": "host"}
 
@@ -138,6 +141,23 @@ def test_no_interim(bad: str) -> None:
     assert str(raised.value) == f"{INTERIM}: {bad!r} is not a time; give a number of seconds, such as 60"
 
 
+_NO_TIMES = ["x", "60s", "-1", "nan", "inf", "-inf", "1e300", "1 0"]
+
+
+@pytest.mark.parametrize("bad", _NO_TIMES)
+def test_no_least_duration(bad: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        read_options(_HOST, {MIN_DURATION: bad})
+    assert str(raised.value) == f"{MIN_DURATION}: {bad!r} is not a time; give a number of seconds, such as 0.5"
+
+
+@pytest.mark.parametrize("bad", [*_NO_TIMES, "0", "1.0000001", "100", "1%", "1e-10"])
+def test_no_share(bad: str) -> None:
+    with pytest.raises(BadUsage) as raised:
+        read_options(_HOST, {SAMPLE: bad})
+    assert str(raised.value) == f"{SAMPLE}: {bad!r} is not a share; give a number from 1e-09 to 1, such as 0.01"
+
+
 def test_the_defaults_of_a_process() -> None:
     assert read_options({}, {}) == Options(Scope.PROCESS, Filters(), DEFAULT_SIZES[Scope.PROCESS], 0)
 
@@ -151,6 +171,15 @@ _OF_ALL: dict[str, tuple[object, str]] = {
     "max_sessions": (5, "6"),
     "interim": (0.5, "60"),
     "networks": ({"10.0.0.0/8": "lab"}, "10.0.0.0/8=lab,::/0=all"),
+    "loopback": (False, "false"),
+    "log_min_duration": (0.25, "60"),
+    "log_min_bytes": (1000, "2000"),
+    "log_errors_only": (True, " TRUE "),
+    "log_sample": (0.01, "1e-3"),
+    "peer_networks": (["lab", "public"], "all"),
+    "executables": ("nginx", " nginx, nginx,caf\u00e9 ,"),
+    "event_name_attribute": (True, "true"),
+    "community_id": (True, "true"),
 }
 
 
@@ -166,13 +195,39 @@ def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -
     assert {option.name for option in OPTIONS if option.is_keyword} == {*_OF_ALL, "pid"}
     environ = {f"OTEL_PYTHON_TCPLIFE_{name.upper()}": text for name, (_, text) in _OF_ALL.items()}
     by_variables = Options(
-        Scope.PROCESS, Filters(None, _ports(443), _ports(1, 2), 4), Sizes(4096, 6, 1024), 60, _BY_VARIABLE
+        Scope.PROCESS,
+        Filters(None, _ports(443), _ports(1, 2), 4, loopback=False),
+        Sizes(4096, 6, 1024),
+        60,
+        _BY_VARIABLE,
+        LogOptions(
+            60,
+            2000,
+            log_errors_only=True,
+            log_sample=0.001,
+            peer_networks=("all",),
+            executables=("nginx", "caf\u00e9"),
+            event_name_attribute=True,
+            community_id=True,
+        ),
     )
     assert read_options({}, environ) == by_variables
     assert read_options(dict.fromkeys(_OF_ALL), environ) == by_variables
     given = {name: value for name, (value, _) in _OF_ALL.items()}
     assert read_options({**given, "pid": 181}, environ) == Options(
-        Scope.HOST, Filters(181, _ports(80, 81), _ports(5432), 6), Sizes(65536, 5, 8192), 0.5, _GIVEN
+        Scope.HOST,
+        Filters(181, _ports(80, 81), _ports(5432), 6, loopback=False),
+        Sizes(65536, 5, 8192),
+        0.5,
+        _GIVEN,
+        replace(
+            by_variables.logs,
+            log_min_duration=0.25,
+            log_min_bytes=1000,
+            log_sample=0.01,
+            peer_networks=("lab", "public"),
+            executables=("nginx",),
+        ),
     )
 
 
@@ -186,6 +241,23 @@ def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -
         ({"ip_version": 5}, "ip_version: '5' is not an IP version; give 4 or 6"),
         ({"interim": True}, "interim: 'True' is not a time; give a number of seconds, such as 60"),
         ({"ring_bytes": 1e6}, "ring_bytes: '1000000.0' is not a size; give a number from "),
+        ({"loopback": 0}, "loopback: '0' is neither true nor false; give true or false"),
+        ({"log_errors_only": "yes"}, "log_errors_only: 'yes' is neither true nor false; give true or false"),
+        ({"community_id": ""}, "community_id: '' is neither true nor false; give true or false"),
+        ({"event_name_attribute": "on"}, "event_name_attribute: 'on' is neither true nor false; give true or false"),
+        ({"log_min_bytes": 0.5}, "log_min_bytes: '0.5' is not a number of bytes; give a number from 0 to "),
+        ({"peer_networks": ","}, "peer_networks: ',' has no name in it; separate names with commas"),
+        (
+            {"peer_networks": "lab,pubic", "networks": "10.0.0.0/8=lab"},
+            "peer_networks: there is no network 'pubic'; use loopback, link_local, private, public, lab, or name "
+            "it in OTEL_PYTHON_TCPLIFE_NETWORKS",
+        ),
+        (
+            {"executables": ["nginx", "/usr/sbin/nginx"]},
+            "executables: '/usr/sbin/nginx' is not the base name of an executable; "
+            "give what comes after the last slash",
+        ),
+        ({"executables": "x" * 64}, f"executables: '{'x' * 64}' is too long a name; longer than 63 bytes "),
     ],
 )
 def test_what_is_given_and_cannot_be(given: dict[str, object], told: str) -> None:

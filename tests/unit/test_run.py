@@ -12,6 +12,7 @@ from otel_tcplife.host import UNKNOWN_HOST
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import COMMAND
+from otel_tcplife.pipeline.queue import SinkQueue
 from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.sink import InlineSink, Sinks
 from otel_tcplife.pipeline.source import Stats
@@ -84,14 +85,18 @@ class _Adding:
 class _Run:
     """A source, with a sink that counts."""
 
-    def __init__(self, source: _Source, *inline: InlineSink) -> None:
+    def __init__(self, source: _Source, *inline: InlineSink, sinks: Sinks | None = None) -> None:
         self._ledger = Ledger()
-        sinks = Sinks(queued=[_Counting()], inline=[*inline])
+        sinks = sinks or Sinks(queued=[_Counting()], inline=[*inline])
         limits = replace(COMMAND, schedule_delay=0)
         self.pipeline = Pipeline(source, sinks, self._ledger, Deadline(3.5), limits)
 
     def run(self) -> None:
         self.pipeline.run()
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        return {outcome: count for (_, outcome), count in self._ledger.totals().items()}
 
     @property
     def exported(self) -> int:
@@ -125,6 +130,37 @@ def test_what_was_read_before_the_source_failed_is_delivered(
     with pytest.raises(type(expected)):
         one.run()
     assert one.exported == exported
+
+
+class _Table(_Counting):
+    """What counts beside the ledger, as the table has none."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        self.rows += len(batch)
+        return super().export(batch)
+
+
+def test_what_is_not_selected_is_counted_for_each_sink_and_is_in_the_metrics_and_the_table() -> None:
+    metrics, table = _Adding(), _Table()
+    sinks = Sinks([_Counting(), _Counting()], lambda batch: batch[:2], inline=[metrics], table=table)
+    one = _Run(_Source(None), sinks=sinks)
+    one.run()
+    # 2 of 5, 2 of 5, 1 of 1, in each of the two
+    assert one.outcomes == {Outcome.EXPORTED: 2 * 5, Outcome.UNSELECTED: 2 * 6}
+    assert metrics.added == table.rows == 11
+
+
+def test_what_is_not_selected_takes_up_no_room() -> None:
+    queue = SinkQueue(_Counting(), ledger := Ledger(), Deadline(3.5), replace(COMMAND, max_queue_size=4))
+    for _ in range(1000):
+        queue.put(empty(0), unselected=99)
+    assert queue.size == 0
+    queue.put(empty(4), unselected=96)
+    assert ledger.totals()["test", Outcome.UNSELECTED] == 99_096
+    assert ("test", Outcome.DROPPED) not in ledger.totals()
 
 
 def test_what_counts_in_the_metrics_ends_nothing_when_it_fails(logged: list[str]) -> None:

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP
 from otel_tcplife.environment_variables import OTEL_PYTHON_TCPLIFE_FILE_KEEP
 from otel_tcplife.export.otlp.own_files import open_directory, open_file
 from otel_tcplife.log import logger
-from otel_tcplife.options import FILE_BYTES, FILE_KEEP, Scope
+from otel_tcplife.option import Scope
 
 
 @dataclass(frozen=True)

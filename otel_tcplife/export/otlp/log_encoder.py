@@ -15,11 +15,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from otel_tcplife import conventions
 from otel_tcplife.body import body_columns
 from otel_tcplife.columns import DictionaryColumn
-from otel_tcplife.conventions import ATTRIBUTES, INFO, WARN, Attribute
+from otel_tcplife.conventions import INFO, WARN, Attribute, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.session import SessionBatch, rows_at
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
@@ -34,8 +35,7 @@ _KEY, _VALUE = 1, 2
 _STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
 
 
-# DictionaryColumn that follow one another are looked up together
-_STRINGS_FIRST = sorted(ATTRIBUTES, key=lambda attribute: attribute.kind != "string")
+_WITHOUT_OPTIONS = LogOptions()
 
 
 _REMEMBERED_RESOURCES = 1024
@@ -44,9 +44,12 @@ _REMEMBERED_RESOURCES = 1024
 class LogEncoder:
     """Encodes ExportLogsServiceRequests, in which the sessions of each entity are below its resource."""
 
-    def __init__(self, resources: Resources, host: Host = UNKNOWN_HOST) -> None:
+    def __init__(self, resources: Resources, host: Host = UNKNOWN_HOST, options: LogOptions = _WITHOUT_OPTIONS) -> None:
         """`host` is that of the sessions."""
         self._host = host
+        self._sample = options.log_sample
+        # Dictionary columns that follow one another are looked up together
+        self._attributes = sorted(attributes_with(options), key=lambda attribute: attribute.kind != "string")
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
         schema_url = wire.delimited(_SCHEMA_URL, conventions.SCHEMA_URL.encode())
         self._scope = wire.delimited(_SCOPE, scope.SerializeToString()) + schema_url
@@ -66,9 +69,9 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch, in its order; see in_order()."""
-        columns = SessionColumns(batch, self._host)
+        columns = SessionColumns(batch, self._host, self._sample)
         codes, entities = columns.entities
-        pieces = _records(columns)
+        pieces = _records(columns, self._attributes)
         records = [block.data for block in wire.join(pieces, len(batch))]
         if len(entities) == 1:
             return b"".join(self._resource_logs(entities[0], records))
@@ -89,7 +92,7 @@ class LogEncoder:
         return [wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records]
 
 
-def _records(columns: SessionColumns) -> Sequence[Piece]:
+def _records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Sequence[Piece]:
     """The log_records field of a ScopeLogs message, for each session."""
     batch = columns.batch
     parts = [
@@ -98,7 +101,7 @@ def _records(columns: SessionColumns) -> Sequence[Piece]:
         *_body(columns),
         wire.Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
         _texts(conventions.event_name(columns), _EVENT_NAME),
-        *(_attribute(attribute, columns) for attribute in _STRINGS_FIRST),
+        *(_attribute(attribute, columns) for attribute in attributes),
     ]
     return wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch))
 

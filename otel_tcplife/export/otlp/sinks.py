@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from otel_tcplife.delivery_options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import metric_preference
 from otel_tcplife.export.metrics.reader import PeriodicReader, export_interval
@@ -20,7 +21,7 @@ from otel_tcplife.export.otlp.transport import Transport
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import Host
 from otel_tcplife.instruments import CounterMetric
-from otel_tcplife.options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
@@ -44,6 +45,7 @@ class Opening:
     """For what leaves the spool, which is a queue."""
     itself: SelfTelemetry
     """For what the sinks say of themselves."""
+    logs: LogOptions = field(default_factory=LogOptions)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class OtlpSinks:
     def add_logs(self, target: Target, task: str, opening: Opening, sinks: Sinks) -> None:
         """Add a sink of logs, which does this task. Raise BadUsage where the spool cannot be opened."""
         sender = self._sender(target, "logs", opening)
-        encoder = LogEncoder(self._resources, opening.host)
+        encoder = LogEncoder(self._resources, opening.host, opening.logs)
         exporter = OtlpLogExporter(target.name, task, encoder, sender, target.shown)
         if not self._directory:
             sinks.queued.append(exporter)

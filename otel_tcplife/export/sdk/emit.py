@@ -20,15 +20,17 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.body import body_columns
-from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, INFO, WARN, Attribute
+from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, Attribute, attributes_with
 from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.settings import BatchLimits
 from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, CounterMetric
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Outcome
+from otel_tcplife.pipeline.selection import Select
 from otel_tcplife.session import SessionBatch, ended
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
@@ -36,8 +38,8 @@ from otel_tcplife.version import __version__
 PROVIDERS = "providers"
 """Name of the sink that is the providers of an application."""
 
-_ATTRIBUTES = (*ATTRIBUTES, *ENTITY_ATTRIBUTES)
-"""Those of records: a provider has one resource, which is not that of what is observed."""
+
+_WITHOUT_OPTIONS = LogOptions()
 
 
 class ProviderLogs:
@@ -46,9 +48,16 @@ class ProviderLogs:
     max_export_batch_size = 512
     """Sessions between two looks at whether it is time to stop."""
 
-    def __init__(self, name: str, provider: LoggerProvider, host: Host = UNKNOWN_HOST) -> None:
+    def __init__(
+        self,
+        name: str,
+        provider: LoggerProvider,
+        host: Host = UNKNOWN_HOST,
+        options: LogOptions = _WITHOUT_OPTIONS,
+    ) -> None:
         self.name = name
         self._host = host
+        self._options = options
         self.task = f"emit log records to {name}"
         self._failures = FailureLog(self.task)
         self._provider = provider
@@ -59,7 +68,7 @@ class ProviderLogs:
         if not self._is_enabled():
             return {Outcome.DISABLED: len(batch)}
         emitted = 0
-        for record in log_records(batch, self._host):
+        for record in log_records(batch, self._host, self._options):
             try:
                 self._logger.emit(record)
                 emitted += 1
@@ -79,11 +88,15 @@ class ProviderLogs:
         return not type(provider).__module__.startswith("opentelemetry._logs")  # the API's own, which take nothing
 
 
-def log_records(batch: SessionBatch, host: Host = UNKNOWN_HOST) -> Iterable[LogRecord]:
+def log_records(
+    batch: SessionBatch, host: Host = UNKNOWN_HOST, options: LogOptions = _WITHOUT_OPTIONS
+) -> Iterable[LogRecord]:
     """Each session as a log record of the API."""
-    columns = SessionColumns(batch, host)
-    names = [attribute.name for attribute in _ATTRIBUTES]
-    rows = zip(*(attribute.values(columns) for attribute in _ATTRIBUTES))
+    columns = SessionColumns(batch, host, options.log_sample)
+    # A provider has one resource, which is not that of what is observed
+    attributes = (*attributes_with(options), *ENTITY_ATTRIBUTES)
+    names = [attribute.name for attribute in attributes]
+    rows = zip(*(attribute.values(columns) for attribute in attributes))
     parts = zip(*(column.to_text() for column in body_columns(columns)))
     columns = zip(
         batch["closed_at"].tolist(),
@@ -201,23 +214,26 @@ class Providers:
     task = "hand sessions to the providers"
     max_export_batch_size = 256
 
-    def __init__(self, logs: ProviderLogs, metrics: ProviderMetrics) -> None:
+    def __init__(self, logs: ProviderLogs, metrics: ProviderMetrics, select: Select | None = None) -> None:
+        """`select` says which sessions become log records; without it, all do."""
         self._logs = logs
         self._metrics = metrics
+        self._select = select
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Record and emit each session of the batch."""
         with forks.held_off():  # the SDK's locks are none that a child can open
             self._metrics.add(batch)
-            return self._logs.export(batch)
+            selected = self._select(batch) if self._select else batch
+            return {**self._logs.export(selected), Outcome.UNSELECTED: len(batch) - len(selected)}
 
     def shutdown(self, deadline: Deadline) -> None:
         """Nothing: the providers are the application's."""
 
 
-def provider_logs(provider: LoggerProvider | None, host: Host) -> ProviderLogs:
+def provider_logs(provider: LoggerProvider | None, host: Host, options: LogOptions) -> ProviderLogs:
     """The route to the logger provider of an application, the global one if none is given."""
-    return ProviderLogs(PROVIDERS, provider or get_logger_provider(), host)
+    return ProviderLogs(PROVIDERS, provider or get_logger_provider(), host, options)
 
 
 def provider_metrics(provider: MeterProvider | None) -> ProviderMetrics:

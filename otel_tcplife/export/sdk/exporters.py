@@ -18,6 +18,7 @@ from otel_tcplife.export.otlp.endpoint import error_line
 from otel_tcplife.export.sdk.emit import ProviderLogs, ProviderMetrics, batching_provider
 from otel_tcplife.export.sdk.settings import batch_limits, check_exemplar_filter, check_providers, check_record_limits
 from otel_tcplife.host import Host
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.deadline import Deadline
 
 
@@ -35,9 +36,10 @@ class InstalledLogExporter(ProviderLogs):
         self._flush_and_end: Callable[[], None] = provider.shutdown
         super().__init__(name, provider)
 
-    def of(self, host: Host) -> InstalledLogExporter:
-        """The same, of sessions of this host."""
+    def of(self, host: Host, options: LogOptions) -> InstalledLogExporter:
+        """The same, of sessions of this host and with these options."""
         self._host = host
+        self._options = options
         return self
 
     def shutdown(self, deadline: Deadline) -> None:
