@@ -19,6 +19,7 @@ struct flow {
 	u8 owner_source;
 	u8 first_fin; /* CLOSE_REASON_LOCAL_CLOSE or CLOSE_REASON_PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
+	u8 handshake_retransmits; /* segments that were sent again before ESTABLISHED */
 	u32 data_segments; /* received when it sent FIN */
 	struct owner owner;
 };
@@ -89,7 +90,7 @@ static inline void follow(u64 sk, const struct flow *flow)
 	before = flows.lookup(&sk);
 	if (before) { /* of another socket at this address, all of whose end was missed */
 		end_unseen(before);
-		*before = *flow;
+		COPY(before, flow);
 		return;
 	}
 	if (!overflowed.update(&sk, &yes))

@@ -87,6 +87,14 @@ static inline void forget_tracer_connection(u64 sk)
 	tracer_connections.delete(&ends);
 }
 
+/* What was sent again so far: SYNs or SYN-ACKs. The kernel gives up long before there are so many that a byte has no room. */
+static inline u8 handshake_retransmits(u64 sk)
+{
+	u32 retransmits = READ(sk, TCP_SOCK_total_retrans);
+
+	return retransmits < 255 ? retransmits : 255;
+}
+
 static inline void established(u64 sk)
 {
 	struct flow *flow = flow_of(sk);
@@ -98,6 +106,7 @@ static inline void established(u64 sk)
 	flow->handshake = flow->started_at ? flow->established_at - flow->started_at : UNKNOWN_TIME;
 	if (flow->role == ROLE_SERVER)
 		flow->handshake = server_handshake(sk, flow->handshake);
+	flow->handshake_retransmits = handshake_retransmits(sk);
 	look_for_repair(sk, flow);
 	if (flow->role == ROLE_SERVER || flow->tracer_connection)
 		flow->tracer_connection = is_tracer_connection(sk, flow);

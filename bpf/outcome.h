@@ -82,13 +82,23 @@ static inline void read_bytes(u64 sk, const struct flow *flow, struct session *s
 	session->bytes_received = READ(sk, TCP_SOCK_bytes_received) - fin_received;
 }
 
-static inline void read_health(u64 sk, struct session *session)
+static inline void read_health(u64 sk, const struct flow *flow, struct session *session)
 {
 	u32 srtt = READ(sk, TCP_SOCK_srtt_us); /* in eighths; 0 before the first sample */
 
 	session->rtt_smoothed = srtt ? srtt >> 3 : UNKNOWN;
 	session->rtt_min = READ(sk + TCP_SOCK_rtt_min, MINMAX_SAMPLE_v); /* ~0 before the first sample */
+	session->out_of_order = READ(sk, TCP_SOCK_rcv_ooopack);
+	session->handshake_retransmits = flow->handshake_retransmits;
+}
+
+/* What was sent again, and how often because nothing was heard within the retransmission timeout (RFC 6298). */
+static inline void read_retransmits(u64 sk, struct session *session)
+{
 	session->retransmits = READ(sk, TCP_SOCK_total_retrans);
+#ifdef TCP_SOCK_total_rto /* since Linux 6.7 */
+	session->timeouts = READ(sk, TCP_SOCK_total_rto);
+#endif
 }
 
 static inline void read_session(u64 sk, const struct flow *flow, struct session *session)
@@ -97,7 +107,7 @@ static inline void read_session(u64 sk, const struct flow *flow, struct session 
 	session->duration = flow->established_at ? session->closed_at - flow->established_at : UNKNOWN_TIME;
 	session->handshake = flow->handshake;
 	read_bytes(sk, flow, session);
-	read_health(sk, session);
+	read_health(sk, flow, session);
 }
 
 /*
@@ -121,6 +131,7 @@ static inline void read_failure(u64 sk, const struct flow *flow, struct session 
 	session->duration = UNKNOWN_TIME;
 	session->handshake = flow->started_at ? session->closed_at - flow->started_at : UNKNOWN_TIME;
 	session->rtt_smoothed = session->rtt_min = UNKNOWN;
+	session->handshake_retransmits = session->retransmits < 255 ? session->retransmits : 255;
 }
 
 static inline void read_flow(u64 sk, const struct flow *flow, struct session *session)
@@ -129,11 +140,12 @@ static inline void read_flow(u64 sk, const struct flow *flow, struct session *se
 	session->role = flow->role;
 	session->owner_source = flow->owner_source;
 	if (session->owner_source) /* else it may be an owner that the scan has put in doubt */
-		session->owner = flow->owner;
+		COPY(&session->owner, &flow->owner);
 	session->uid = READ(sk, SOCK_sk_uid);
 	session->error = READ(sk, SOCK_sk_err);
 	read_place(sk, session);
 	read_endpoints(sk, &session->ends);
+	read_retransmits(sk, session);
 	session->ip_version = ip_version(session->ends.peer_address);
 	if (flow->established)
 		read_session(sk, flow, session);

@@ -14,6 +14,8 @@ class Host:
 
     container_of: Callable[[int], str | None] = lambda _cgroup: None
     """Id of the container that a cgroup (v2) is of, by the cgroup's id; None outside of any."""
+    cgroup_of: Callable[[int], str | None] = lambda _cgroup: None
+    """Path of a cgroup (v2) outside of containers, by its id; None within one."""
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     """First and last port that the kernel chooses for a socket that asked for none; here, its default."""
     netns: int = 0

@@ -92,13 +92,13 @@ RING_BYTES = Option(
     "ring_bytes",
     parse_ring_bytes,
     {Scope.HOST: 8 << 20, Scope.PROCESS: 512 << 10},
-    "size of the ring buffer, a power of two, with about 220 bytes for each session that waits to be read",
+    "size of the ring buffer, a power of two, with about 250 bytes for each session that waits to be read",
 )
 MAX_SESSIONS = Option(
     "max_sessions",
     lambda text: parse_number(text, "a size", 1, 1 << 24),
     {Scope.HOST: 65536, Scope.PROCESS: 16384},
-    "sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start",
+    "sessions open at once that are followed, of about 300 bytes of kernel memory each, taken at the start",
 )
 PIN = Option(
     "pin",
@@ -120,7 +120,7 @@ MAX_QUEUE_SIZE = Option(
     "max_queue_size",
     lambda text: parse_number(text, "a number of sessions", 1, 1 << 24),
     _in_any_scope(65536),
-    "of the command: sessions that may wait in memory for each way out, of about 220 bytes each; more are dropped",
+    "of the command: sessions that may wait in memory for each way out, of about 240 bytes each; more are dropped",
     is_keyword=False,
 )
 SPOOL = Option(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.addresses import addresses
-from otel_tcplife.columns import DictionaryColumn, Flags, NumericColumn, encode, lookup
+from otel_tcplife.columns import DictionaryColumn, Flags, NumericColumn, encode, factorize, lookup
 from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.printable import printable
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN, UNKNOWN_TIME, Event, Role, SessionBatch
@@ -46,6 +46,20 @@ class SessionColumns:
     def owned(self) -> Flags:
         """Which have a known owner."""
         return self.batch["pid"] != 0
+
+    @cached_property
+    def created(self) -> DictionaryColumn:
+        """When the owner was created, in ISO 8601: UTC, to the millisecond."""
+        created_at = self.batch["created_at"]
+        first, codes = factorize(created_at)
+        milliseconds = (created_at[first] // 10**6).astype("datetime64[ms]")
+        texts: list[str] = np.datetime_as_string(milliseconds, timezone="UTC").tolist()
+        return DictionaryColumn(np.where(created_at != 0, codes, -1), texts)
+
+    @cached_property
+    def user(self) -> NumericColumn:
+        """Effective user id of the owner."""
+        return self.number("effective_uid", self.owned & (self.batch["effective_uid"] != UNKNOWN))
 
     @cached_property
     def network_type(self) -> DictionaryColumn:
@@ -123,6 +137,15 @@ class SessionColumns:
         values = self.batch[column].astype(np.uint64)
         known = self.everywhere if present is None else present
         return NumericColumn(values, known if self.batch[column].itemsize < 8 else known & (values <= LARGEST_INTEGER))
+
+    def unless_user(self, column: str) -> NumericColumn:
+        """A column of user ids, where they are not the owner's effective one."""
+        known, user = self.batch[column] != UNKNOWN, self.user
+        return self.number(column, known & ~(user.present & (self.batch[column] == user.values)))
+
+    def counted(self, column: str) -> NumericColumn:
+        """A column that counts something, where there was any."""
+        return self.number(column, self.batch[column] != 0)
 
     def seconds(self, column: str) -> NumericColumn:
         """A column of ns as seconds."""

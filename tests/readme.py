@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otel_tcplife.conventions import ATTRIBUTES, EVENT_NAMES
+from otel_tcplife.error_types import ERROR_TYPES
 from otel_tcplife.instruments import (
     ACTIVE,
     EXPORT_RECORDS,
@@ -65,6 +66,8 @@ def _telemetry() -> Iterable[str]:
     yield from _table(
         ("attribute", "type", "value"), ((f"`{each.name}`", each.kind, each.brief) for each in ATTRIBUTES)
     )
+    yield ""
+    yield from _table(("`error.type`", "why"), ((f"`{name}`", why) for name, why in ERROR_TYPES.items()))
     yield ""
     counters = (
         (ACTIVE, "updowncounter", ""),

@@ -89,6 +89,7 @@ class LiveSource:
                 self._containers = Containers(attached.cgroup_paths)
                 self.host = Host(
                     self._containers.container_of,
+                    self._containers.cgroup_of,
                     ephemeral_ports(),
                     os.stat("/proc/self/ns/net").st_ino,
                     Networks(options.networks),

@@ -91,7 +91,7 @@ def test_it_is_reported_once_without_an_owner_when_patience_ends(monkeypatch: py
             "tcplife.bytes.received": 0,
             "tcplife.close.reason": "peer_reset",
             "error.type": "ECONNRESET",
-            "process.user.id": 0,
+            "tcplife.socket.user.id": 0,
         }
         assert {key: record.attributes.get(key) for key in wanted} == wanted
         assert float(str(record.attributes["tcplife.session.duration"])) > 0

@@ -27,8 +27,8 @@ def _other_version(directory: Path) -> dict[str, str]:
     shutil.copytree(package, directory / "otel_tcplife")
     shutil.copytree(package.parent / "bpf", directory / "bpf")
     for name, before, after in (
-        ("otel_tcplife/session.py", '("reserved", np.uint8, 4)', '("reserved", np.uint8, 12)'),
-        ("bpf/session.h", "u8 reserved[4];", "u8 reserved[12];"),
+        ("otel_tcplife/session.py", '("reserved", np.uint8, 5)', '("reserved", np.uint8, 13)'),
+        ("bpf/session.h", "u8 reserved[5];", "u8 reserved[13];"),
     ):
         path = directory / name
         text = path.read_text()

@@ -68,7 +68,6 @@ class End:
             "network.peer.port": self.ports[1],
             "tcplife.peer.network": peer_network(self.addresses[1]),
             "tcplife.role": self.role,
-            "process.user.id": self.uid,
         }
         if self.ports[0]:
             known["network.local.port"] = self.ports[0]
@@ -77,9 +76,13 @@ class End:
                 "process.pid": self.owner.pid,
                 "tcplife.comm": self.owner.comm,
                 "tcplife.owner.source": self.owner_source,
+                "process.parent_pid": self.owner.origin.parent_pid,
+                "process.user.id": self.owner.uid,
             }
             if self.executable:
                 known["process.executable.name"] = self.executable
+        if not self.owner or self.uid != self.owner.uid:
+            known["tcplife.socket.user.id"] = self.uid
         if self.event == CLOSED:
             known |= {
                 "tcplife.bytes.sent": self.sent,
@@ -95,7 +98,7 @@ class End:
     def expected(self) -> ExpectedEnd:
         """What is known of it now that it has been played."""
         opened, closed = self.opening, self.closing
-        unspecified = {"container.id"}
+        unspecified = {"container.id", "process.linux.cgroup"}
         longest = closed.ended - opened.began
         measured: dict[str, tuple[int, int] | None] = {"tcplife.session.duration": None}
         if self.event == CLOSED:
@@ -118,4 +121,5 @@ class End:
             measured=measured,
             retransmits=(int(self.retransmits), ANY_NUMBER),
             closed=(closed.began_unix, closed.ended_unix),
+            created=self.owner.origin.created if self.owner else None,
         )
