@@ -23,7 +23,10 @@ from tests.support.played_session import CLIENT, SERVER
 from tests.support.received import read_otlp_json_lines
 from tests.support.session_pairs import Pairs, of_namespace
 
-_OWNER = {"process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source"}
+_OWNER = {
+    "process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source", "process.user.id",
+    "process.real_user.id", "process.parent_pid", "process.creation.time", "process.vpid",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
