@@ -34,7 +34,7 @@ static inline void report(u64 sk, struct flow *flow)
 {
 	struct session session = {};
 
-	read_flow(sk, flow, &session);
+	read_flow(sk, flow, fin_acked(sk, flow), &session);
 	session.event = EVENT_SESSION_PROGRESS;
 	flow->reported_at = session.closed_at;
 	if (selected(&session) && SELECT_PID(session.owner.pid) &&

@@ -48,11 +48,11 @@
 RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 {
 	u64 sk = ctx->args[0];
-	int old_state = ctx->args[1], state = ctx->args[2];
+	int old_state = ctx->args[1], state = ctx->args[2], protocol = READ(sk, SOCK_sk_protocol);
 
-	if (READ(sk, SOCK_sk_protocol) == IPPROTO_MPTCP)
+	if (protocol == IPPROTO_MPTCP)
 		mptcp_changes(sk, old_state, state);
-	if (READ(sk, SOCK_sk_protocol) != IPPROTO_TCP)
+	if (protocol != IPPROTO_TCP)
 		return 0;
 
 	switch (state) {

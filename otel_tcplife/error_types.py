@@ -24,7 +24,7 @@ ERROR_TYPES: Mapping[str, str] = {
     "ENOPROTOOPT": "ICMP: the host does not have TCP",
     "EHOSTDOWN": "ICMP: the host is not known",
     "ENONET": "ICMP: the host is isolated",
-    "EOPNOTSUPP": "ICMP: the source route failed",
+    "ENOTSUP": "ICMP: the source route failed (EOPNOTSUPP has the same number)",
     "EPROTO": "ICMP: an error in the header of a packet",
     "EBADMSG": "what came is no TLS record (kernel TLS), or breaks Multipath TCP",
     OTHER_ERROR: "a connect given up without an errno, or whose end was missed (see `infer_missed_states()` in "

@@ -67,6 +67,7 @@ class Containers:
         self._recent: dict[int, Cgroup | None] = {}
         self._before: dict[int, Cgroup | None] = {}
         self._next_walk = 0.0
+        self._sees_the_root = _sees_the_root()
         self._walk()
 
     def learn(self, batch: SessionBatch) -> None:
@@ -115,10 +116,10 @@ class Containers:
             return None
 
     def _walk(self) -> None:
-        began, absolute = time.monotonic(), _sees_the_root()
+        began = time.monotonic()
         for cgroup, path in _hierarchy():
             if cgroup not in self._recent:
-                self._remember(cgroup, Cgroup.at(os.fsencode(path), absolute=absolute))
+                self._remember(cgroup, Cgroup.at(os.fsencode(path), absolute=self._sees_the_root))
         self._next_walk = time.monotonic() + (time.monotonic() - began) / _WALK_SHARE
 
 
