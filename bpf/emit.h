@@ -44,7 +44,7 @@ static inline void claim(u64 sk)
 		return;
 	if (SCOPE_PROCESS && in_kernel_thread())
 		return; /* whether its process is traced will not be known: user space counts it */
-	session = *waiting;
+	COPY(&session, waiting);
 	if (awaiting_owner.delete(&sk))
 		return; /* user space took it, having waited long enough */
 	if (!has_peer_of(sk, &session)) {

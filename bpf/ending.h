@@ -6,6 +6,12 @@ static inline bool has_sent_fin(int state)
 	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
 }
 
+/* Within close(2), or after shutdown(2) of both directions. */
+static inline bool is_closing(u64 sk)
+{
+	return READ(sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
+}
+
 /* A session that was open before it was followed, in this state. */
 static inline void found_open(struct flow *flow, int state)
 {
@@ -23,8 +29,8 @@ static inline void found_open(struct flow *flow, int state)
 /* Of an accepted socket that another process handed to a traced one, nothing is known until that closes it. */
 static inline struct flow *follow_handed_over(u64 sk, int old_state, int state)
 {
-	bool closing = state != TCP_CLOSE || READ(sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
-	struct flow flow = {};
+	bool closing = state != TCP_CLOSE || is_closing(sk);
+	struct flow flow = { .id = random_id() };
 	u32 only = 0;
 	s64 *beyond;
 
@@ -114,11 +120,12 @@ static inline void infer_missed_states(u64 sk, struct flow *flow, int state)
 static inline void end_seen(u64 sk, const struct flow *flow, bool owner_comes)
 {
 	struct session session = {};
+	bool our_fin_acked = fin_acked(sk, flow);
 
-	read_flow(sk, flow, &session);
+	read_flow(sk, flow, our_fin_acked, &session);
 	session.event = flow->established ? EVENT_SESSION_CLOSED : EVENT_CONNECT_FAILED;
 	if (flow->established)
-		session.close_reason = close_reason(sk, flow, session.error);
+		session.close_reason = close_reason(sk, flow, our_fin_acked, session.error);
 	if (!selected(&session))
 		count(COUNTER_FILTERED);
 	else if (session.owner_source || !owner_comes || !park_until_owner(sk, &session))
@@ -127,8 +134,6 @@ static inline void end_seen(u64 sk, const struct flow *flow, bool owner_comes)
 
 static inline void close_flow(u64 sk, struct flow *flow, int state)
 {
-	bool closing = READ(sk, SOCK_sk_shutdown) == SHUTDOWN_MASK;
-
 	if (flow->tracer_connection) {
 		forget_tracer_connection(sk);
 		return;
@@ -138,9 +143,10 @@ static inline void close_flow(u64 sk, struct flow *flow, int state)
 		count(COUNTER_CLOSED);
 	else if (flow->role == ROLE_SERVER)
 		return; /* a handshake that the server gave up is no session */
+	flow->ended = 1; /* before what was counted of it is read: counting is a memory barrier, see scan.h */
 	count(COUNTER_SEEN); /* and what becomes of it where it leaves, in emit.h */
 	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
-	if (!flow->owner_source && !flow->sent_fin && (closing || !READ(sk, SOCK_sk_err)))
+	if (!flow->owner_source && !flow->sent_fin && (is_closing(sk) || !READ(sk, SOCK_sk_err)))
 		owned_by_closer(sk, flow);
 	end_seen(sk, flow, !flow->sent_fin || (SCOPE_PROCESS && flow->left_to_kernel));
 }

@@ -84,5 +84,5 @@ static inline void recall_executable(u64 task, struct owner *owner)
 	struct executable *kept = executables.lookup(&owner->pid);
 
 	if (kept && READ(task, TASK_STRUCT_flags) & PF_EXITING)
-		owner->executable = *kept;
+		COPY(&owner->executable, kept);
 }

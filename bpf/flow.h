@@ -3,10 +3,15 @@
 
 /* What is remembered of a socket while it is open. */
 struct flow {
+	u64 id;
 	u64 started_at; /* 0 where it began before tracing did */
 	u64 established_at;
 	u64 reported_at; /* when it was last reported, or found open */
 	u64 handshake;
+	u64 counted_bytes_sent; /* what scans have counted until now; written by them alone, see scan.h */
+	u64 counted_bytes_received;
+	u32 counted_retransmits;
+	u32 scanned_by; /* the last scan that has counted it */
 	u8 established;
 	u8 adopted : 1; /* it was open before tracing began */
 	u8 tracer_connection : 1; /* an end of one of the tracer, never reported */
@@ -15,10 +20,13 @@ struct flow {
 	u8 restored : 1; /* its state was set by TCP_REPAIR: its handshake was that of another socket */
 	u8 of_kernel : 1; /* a kernel thread connected it, for no process */
 	u8 left_to_kernel : 1; /* a kernel thread closed it, for a process that is not known */
+	u8 ended : 1;
 	u8 role;
 	u8 owner_source;
 	u8 first_fin; /* CLOSE_REASON_LOCAL_CLOSE or CLOSE_REASON_PEER_CLOSE: who sent FIN first; 0 before any */
 	u8 sent_fin;
+	u8 handshake_retransmits; /* segments that were sent again before ESTABLISHED */
+	u8 reported; /* in interim reports */
 	u32 data_segments; /* received when it sent FIN */
 	struct owner owner;
 };
@@ -40,6 +48,11 @@ BPF_HASH(overflowed, u64, u8, MAX_SESSIONS);
  * Written by all CPUs, by atomic additions.
  */
 BPF_ARRAY(beyond_overflowed, s64, 1);
+
+static inline u64 random_id(void)
+{
+	return (u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+}
 
 static inline struct flow *flow_of(u64 sk)
 {
@@ -89,7 +102,7 @@ static inline void follow(u64 sk, const struct flow *flow)
 	before = flows.lookup(&sk);
 	if (before) { /* of another socket at this address, all of whose end was missed */
 		end_unseen(before);
-		*before = *flow;
+		COPY(before, flow);
 		return;
 	}
 	if (!overflowed.update(&sk, &yes))

@@ -6,7 +6,7 @@ BPF_TABLE("lru_hash", struct endpoints, u8, tracer_connections, 1024);
 
 static inline void syn_sent(u64 sk)
 {
-	struct flow flow = { .role = ROLE_CLIENT, .traced = 1 };
+	struct flow flow = { .id = random_id(), .role = ROLE_CLIENT, .traced = 1 };
 
 	if (!is_traced_task() && !in_kernel_thread())
 		return;
@@ -23,7 +23,7 @@ static inline void syn_sent(u64 sk)
 
 static inline void syn_received(u64 sk, int old_state)
 {
-	struct flow flow = { .role = ROLE_SERVER, .traced = !SCOPE_PROCESS };
+	struct flow flow = { .id = random_id(), .role = ROLE_SERVER, .traced = !SCOPE_PROCESS };
 
 	/* A simultaneous open is still the client that it was */
 	if (old_state == TCP_SYN_SENT || !has_traced_listener(sk))
@@ -39,13 +39,13 @@ static inline void listening(u64 sk)
 }
 
 /* Linux makes a server's socket when the handshake ends; the RTT of its SYN-ACK is then the only RTT sample. */
-static inline u64 server_handshake(u64 sk, u64 since_socket)
+static inline u64 server_handshake(u64 sk, const struct flow *flow, u64 since_socket)
 {
 	u32 rtt = READ(sk, TCP_SOCK_srtt_us) >> 3;
 	u64 since_syn_ack = rtt * 1000ULL;
 
 	/* Sent twice or forgotten (SYN cookies), it has no RTT, or that of the timestamp option: whole ms, up to 64 too many */
-	if (rtt % 1000 == 0 || READ(sk, TCP_SOCK_total_retrans))
+	if (rtt % 1000 == 0 || flow->handshake_retransmits)
 		return UNKNOWN_TIME;
 	return since_socket > since_syn_ack ? since_socket : since_syn_ack; /* the former with fast open */
 }
@@ -87,6 +87,14 @@ static inline void forget_tracer_connection(u64 sk)
 	tracer_connections.delete(&ends);
 }
 
+/* What was sent again so far: SYNs or SYN-ACKs. The kernel gives up long before there are so many that a byte has no room. */
+static inline u8 handshake_retransmits(u64 sk)
+{
+	u32 retransmits = READ(sk, TCP_SOCK_total_retrans);
+
+	return retransmits < 255 ? retransmits : 255;
+}
+
 static inline void established(u64 sk)
 {
 	struct flow *flow = flow_of(sk);
@@ -95,9 +103,10 @@ static inline void established(u64 sk)
 		return;
 	flow->established = 1;
 	flow->established_at = flow->reported_at = bpf_ktime_get_ns();
+	flow->handshake_retransmits = handshake_retransmits(sk);
 	flow->handshake = flow->started_at ? flow->established_at - flow->started_at : UNKNOWN_TIME;
 	if (flow->role == ROLE_SERVER)
-		flow->handshake = server_handshake(sk, flow->handshake);
+		flow->handshake = server_handshake(sk, flow, flow->handshake);
 	look_for_repair(sk, flow);
 	if (flow->role == ROLE_SERVER || flow->tracer_connection)
 		flow->tracer_connection = is_tracer_connection(sk, flow);

@@ -42,6 +42,12 @@ enum {
 	value;								\
 })
 
+/*
+ * Copy a struct. By an assignment, the compiler would read most of it before it writes, and keep that on the stack, which
+ * has no more than 512 bytes for a whole program.
+ */
+#define COPY(to, from) bpf_probe_read_kernel(to, sizeof(*(to)), from)
+
 static inline u32 netns(u64 sk)
 {
 	return READ(READ(sk, SOCK_COMMON_skc_net) + NET_ns, NS_COMMON_inum);

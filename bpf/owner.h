@@ -1,12 +1,32 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
 /* The process that a session belongs to. */
 
-/* The process of a task; its name is the thread group leader's, not this thread's. */
+#define UPID_SIZE (UPID_ns + sizeof(void *)) /* include/linux/pid.h: the pointer is its last member */
+
+/* The pid of a process in the PID namespace that is its own, which getpid(2) gives it; 0 in the host's. */
+static inline u32 pid_in_own_namespace(u64 leader)
+{
+	u64 pid = READ(leader, TASK_STRUCT_thread_pid);
+	u32 level = pid ? READ(pid, PID_level) : 0;
+
+	return level ? READ(pid + PID_numbers + level * UPID_SIZE, UPID_nr) : 0;
+}
+
+/*
+ * The process of a task. What differs between its threads is the thread group leader's, as in /proc: its name, and its
+ * credentials, of which those that others see (real_cred) do not change while the kernel acts for somebody else.
+ */
 static inline void read_owner_of(u64 task, struct owner *owner)
 {
 	u64 leader = READ(task, TASK_STRUCT_group_leader);
+	u64 cred = READ(leader, TASK_STRUCT_real_cred);
 
+	owner->created_at = READ(leader, TASK_STRUCT_start_boottime);
 	owner->pid = tgid_of(task);
+	owner->parent_pid = tgid_of(READ(leader, TASK_STRUCT_real_parent));
+	owner->vpid = pid_in_own_namespace(leader);
+	owner->effective_uid = READ(cred, CRED_euid);
+	owner->real_uid = READ(cred, CRED_uid);
 	bpf_probe_read_kernel_str(owner->comm, sizeof(owner->comm), (void *)leader + TASK_STRUCT_comm);
 	read_executable(task, &owner->executable);
 	if (!owner->executable.name[0])
@@ -55,7 +75,7 @@ static inline bool read_mptcp_owner(u64 sk, struct owner *owner)
 	known = mptcp_owners.lookup(&msk);
 	if (!known)
 		return false;
-	*owner = *known;
+	COPY(owner, known);
 	return true;
 }
 /* The TCP socket that a socket of Multipath TCP began with: no descriptor leads to it. */

@@ -8,6 +8,7 @@
 struct tracer {
 	u64 began;
 	u32 tgid;
+	u32 first_scan;
 };
 
 /*
@@ -30,7 +31,7 @@ static inline bool is_tracer(void)
 	       known->began == READ(running_leader(), TASK_STRUCT_start_time);
 }
 
-static inline void note_tracer(void)
+static inline void note_tracer(u32 scan)
 {
 	u32 only = 0;
 	struct tracer *known = tracer.lookup(&only);
@@ -38,7 +39,16 @@ static inline void note_tracer(void)
 	if (!known || known->tgid)
 		return;
 	known->began = READ(running_leader(), TASK_STRUCT_start_time);
+	known->first_scan = scan;
 	known->tgid = bpf_get_current_pid_tgid() >> 32;
+}
+
+static inline bool is_first_scan(u32 scan)
+{
+	u32 only = 0;
+	struct tracer *known = tracer.lookup(&only);
+
+	return known && known->first_scan == scan;
 }
 
 #if SCOPE_PROCESS
@@ -76,11 +86,11 @@ static inline void trace_process(u32 tgid, u64 task)
  * What the tracer forked before it says that tracing has begun traces itself, and what it forks from then on does not.
  * Both are sure of that, as it holds its forks off meanwhile.
  */
-static inline void begin_tracing(void)
+static inline void begin_tracing(u32 scan)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
-	note_tracer();
+	note_tracer(scan);
 	if (!is_traced(tgid) && is_tracer())
 		trace_process(tgid, running_leader());
 }
@@ -133,7 +143,7 @@ BPF_ARRAY(tcplife_host, u8, 1);
 
 #define is_traced(tgid) true
 #define is_traced_task() true
-#define begin_tracing() note_tracer()
+#define begin_tracing(scan) note_tracer(scan)
 #define trace_fork(child, task) do { } while (0)
 #define stop_tracing_program(tgid) do { } while (0)
 #define note_listener(sk) do { } while (0)

@@ -48,11 +48,11 @@
 RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 {
 	u64 sk = ctx->args[0];
-	int old_state = ctx->args[1], state = ctx->args[2];
+	int old_state = ctx->args[1], state = ctx->args[2], protocol = READ(sk, SOCK_sk_protocol);
 
-	if (READ(sk, SOCK_sk_protocol) == IPPROTO_MPTCP)
+	if (protocol == IPPROTO_MPTCP)
 		mptcp_changes(sk, old_state, state);
-	if (READ(sk, SOCK_sk_protocol) != IPPROTO_TCP)
+	if (protocol != IPPROTO_TCP)
 		return 0;
 
 	switch (state) {
@@ -102,15 +102,15 @@ RAW_TRACEPOINT_PROBE(cgroup_mkdir)
 }
 
 /*
- * Run once when the tracepoints are attached, so that a session is either seen to begin or found here; and where there
- * are interim reports, again and again.
+ * Run once when the tracepoints are attached, so that a session is either seen to begin or found here; and then before each
+ * export of metrics, and for interim reports.
  */
 BPF_ITER(task_file)
 {
 	u64 task = (u64)ctx->task, file = (u64)ctx->file, inode, socket, sk;
 	struct flow *flow;
 
-	begin_tracing();
+	begin_tracing(ctx->meta->session_id);
 	/* The tracer, which is known from now on, scans all processes */
 	if (!is_traced_task() || !task || !file || !is_traced(tgid_of(task)))
 		return 0;
@@ -128,7 +128,7 @@ BPF_ITER(task_file)
 		return 0;
 	flow = flow_of(sk);
 	if (flow)
-		revisit(sk, task, flow);
+		revisit(sk, task, flow, ctx->meta);
 	else
 		adopt(sk, task);
 	return 0;

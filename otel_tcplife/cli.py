@@ -23,6 +23,7 @@ from otel_tcplife.pipeline.destinations import Destinations, read_destinations
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import COMMAND, Limits
 from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
@@ -168,13 +169,15 @@ def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: deadline.set())
     itself = SelfTelemetry()
-    sinks = destinations.open(Opening(counters(source.stats, ledger), deadline, source.host, ledger, itself, logs))
+    scans = ScanRequests()
+    values = counters(source.stats, ledger)
+    sinks = destinations.open(Opening(values, deadline, source.host, ledger, itself, scans, logs))
     _heed_hangups(deadline, sinks)
     logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, limits)
+    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans)
     itself.queues = pipeline.queues
     pipeline.run()
     for line in pipeline.balance():

@@ -13,12 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, lookup
+from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, encode, lookup
 from otel_tcplife.flow_id import community_ids
 from otel_tcplife.host import Entity
 from otel_tcplife.log_options import COMMUNITY_ID, EVENT_NAME_ATTRIBUTE, LOG_SAMPLE, LogOptions
 from otel_tcplife.option import Option
-from otel_tcplife.session import UNKNOWN, CloseReason, Event, OwnerSource
+from otel_tcplife.session import CloseReason, Event, OwnerSource
 from otel_tcplife.session_columns import SessionColumns
 
 SCOPE = "otel_tcplife"
@@ -98,10 +98,39 @@ ATTRIBUTES = (
         lambda columns: columns.executable,
     ),
     Attribute(
+        "process.creation.time",
+        "string",
+        "when that process was created, in ISO 8601 to the millisecond",
+        lambda columns: columns.created,
+    ),
+    Attribute(
+        "process.parent_pid", "int", "the process that its parent is", lambda columns: columns.nonzero("parent_pid")
+    ),
+    Attribute(
+        "process.vpid",
+        "int",
+        "its pid in the PID namespace that it runs in, where that is another than `process.pid`",
+        lambda columns: columns.number(
+            "vpid", (columns.batch["vpid"] != 0) & (columns.batch["vpid"] != columns.batch["pid"])
+        ),
+    ),
+    Attribute(
         "process.user.id",
         "int",
-        "user id of the socket",
-        lambda columns: columns.number("uid", columns.batch["uid"] != UNKNOWN),
+        "its effective user id when it connected or closed the socket, or when tracing began",
+        lambda columns: columns.user,
+    ),
+    Attribute(
+        "process.real_user.id",
+        "int",
+        "its real user id, where that is another",
+        lambda columns: columns.number("real_uid", columns.user.present & columns.unless_user("real_uid").present),
+    ),
+    Attribute(
+        "tcplife.socket.user.id",
+        "int",
+        "user id of the socket, where that is another than `process.user.id`, or that is not known",
+        lambda columns: columns.unless_user("uid"),
     ),
     Attribute(
         "tcplife.owner.source",
@@ -109,6 +138,19 @@ ATTRIBUTES = (
         "how the owner is known: `connect` (it connected), `close` (it closed the socket), `adopted` (it alone had the "
         "socket open when tracing began)",
         lambda columns: lookup(columns.batch["owner_source"], _OWNER_SOURCE_TEXTS),
+    ),
+    Attribute(
+        "process.linux.cgroup",
+        "string",
+        "outside of containers and pods, the socket's cgroup (v2) as /proc/PID/cgroup has it, such as "
+        "`0::/system.slice/nginx.service`; the root of all is none",
+        lambda columns: encode(columns.batch["cgroup"], columns.host.cgroup_of),
+    ),
+    Attribute(
+        "tcplife.session.id",
+        "string",
+        "the same in the interim reports of a session and at its end, where there are such reports",
+        lambda columns: columns.session_id,
     ),
     Attribute(
         "tcplife.netns",
@@ -150,7 +192,25 @@ ATTRIBUTES = (
         "tcplife.retransmits",
         "int",
         "segments retransmitted, where there were any",
-        lambda columns: columns.number("retransmits", columns.batch["retransmits"] != 0),
+        lambda columns: columns.nonzero("retransmits"),
+    ),
+    Attribute(
+        "tcplife.handshake.retransmits",
+        "int",
+        "those of them that came before ESTABLISHED, SYNs or SYN-ACKs, where there were any",
+        lambda columns: columns.nonzero("handshake_retransmits"),
+    ),
+    Attribute(
+        "tcplife.retransmission_timeouts",
+        "int",
+        "how often the retransmission timeout (RTO) passed without an answer, where it did; since Linux 6.7",
+        lambda columns: columns.nonzero("timeouts"),
+    ),
+    Attribute(
+        "tcplife.segments.out_of_order",
+        "int",
+        "segments received out of order, where there were any",
+        lambda columns: columns.nonzero("out_of_order"),
     ),
     Attribute(
         "tcplife.rtt.smoothed",
@@ -174,8 +234,7 @@ ATTRIBUTES = (
     Attribute(
         "error.type",
         "string",
-        "name of the errno that the socket ended with; `_OTHER` for a connect given up without one, or whose end was "
-        "missed (see `infer_missed_states()` in bpf/ending.h)",
+        "name of the errno that the socket ended with, or `_OTHER`; see below",
         lambda columns: columns.error,
     ),
     Attribute(

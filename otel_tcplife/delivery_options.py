@@ -16,7 +16,7 @@ MAX_QUEUE_SIZE = Option(
     "max_queue_size",
     lambda text: parse_number(text, "a number of sessions", 1, 1 << 24),
     in_any_scope(65536),
-    "of the command: sessions that may wait in memory for each way out, of about 220 bytes each; more are dropped",
+    "of the command: sessions that may wait in memory for each way out, of about 270 bytes each; more are dropped",
     is_keyword=False,
 )
 SPOOL = Option(

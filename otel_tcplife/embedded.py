@@ -7,7 +7,8 @@ import threading
 # np.unique() would import it in our thread: what one thread imports while another forks, a child never can
 import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
-from otel_tcplife.export.sdk.emit import LoggerProvider, ProviderMetrics, Providers, provider_logs
+from otel_tcplife.export.sdk.emit import LoggerProvider, Providers, provider_logs
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options
 from otel_tcplife.pipeline.counters import counters
@@ -15,6 +16,7 @@ from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import APPLICATION
 from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.selection import selector
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.probe.live import LiveSource
@@ -36,12 +38,13 @@ class EmbeddedPipeline:
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics
         ledger = Ledger()
-        metrics.observe(counters(self._source.stats, ledger), self._source.host)
+        scans = ScanRequests()
+        metrics.observe(counters(self._source.stats, ledger), self._source.host, scans)
         logs = provider_logs(logger_provider, self._source.host, options.logs)
         # The sink selects, and not the queue: it has all sessions counted in the metrics, too
         providers = Providers(logs, metrics, selector(options.logs, self._source.host))
-        sinks = Sinks(queued=[providers])
-        self._pipeline = Pipeline(self._source, sinks, ledger, self._deadline, APPLICATION)
+        sinks = Sinks(queued=[providers], open=[providers])
+        self._pipeline = Pipeline(self._source, sinks, ledger, self._deadline, APPLICATION, scans)
         self._reader = threading.Thread(target=self._run, name="tcplife-reader", daemon=True)
         self._reader.start()
 

@@ -27,6 +27,8 @@ class Host:
 
     entity_of: Callable[[int], Entity] = lambda _cgroup: THE_HOST
     """What a cgroup (v2) is of, by its id."""
+    cgroup_of: Callable[[int], str | None] = lambda _cgroup: None
+    """Path of a cgroup (v2) outside of containers and pods, by its id; None within one."""
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     """First and last port that the kernel chooses for a socket that asked for none; here, its default."""
     netns: int = 0

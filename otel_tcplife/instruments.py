@@ -32,6 +32,17 @@ class HistogramMetric:
 
 
 @dataclass(frozen=True)
+class SumMetric:
+    """A counter, and what each session adds to it: when it ends, and before that at each scan of the open ones."""
+
+    name: str
+    unit: str
+    brief: str
+    measurements: tuple[Measurement, ...]
+    attributes: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True)
 class CounterMetric:
     """A sum, kept by the tracer and observed by the exporter."""
 
@@ -110,6 +121,31 @@ HISTOGRAMS = (
     ),
 )
 
+TRAFFIC_ATTRIBUTES = tuple(attribute for attribute in METRIC_ATTRIBUTES if attribute.name != "error.type")
+"""The same without what is known only of a session that has ended."""
+SUMS = (
+    SumMetric(
+        "tcplife.io",
+        "By",
+        "Payload bytes, also of sessions that go on.",
+        (
+            Measurement(lambda columns: columns.growth("bytes_sent"), {"network.io.direction": "transmit"}),
+            Measurement(lambda columns: columns.growth("bytes_received"), {"network.io.direction": "receive"}),
+        ),
+        TRAFFIC_ATTRIBUTES,
+    ),
+    SumMetric(
+        "tcplife.retransmits",
+        "{segment}",
+        "Segments retransmitted, also of sessions that go on and of connects that failed.",
+        (Measurement(lambda columns: columns.growth("retransmits", columns.batch["retransmits"] != 0)),),
+        TRAFFIC_ATTRIBUTES,
+    ),
+)
+
+_ACTIVE = ("tcplife.role", "process.executable.name", "server.port")
+ACTIVE_ATTRIBUTES = tuple(attribute for attribute in METRIC_ATTRIBUTES if attribute.name in _ACTIVE)
+"""Of ACTIVE, where a process has the socket open; the others of the host are in the data point without attributes."""
 ACTIVE = CounterMetric("tcplife.session.active", "{session}", "Sessions now open and followed.", monotonic=False)
 PROBE_SESSIONS = CounterMetric("tcplife.probe.sessions", "{session}", "Sessions and connects that ended, by outcome.")
 EXPORT_RECORDS = CounterMetric("tcplife.export.records", "{record}", "Log records, by what became of them.")

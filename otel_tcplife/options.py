@@ -110,13 +110,13 @@ RING_BYTES = Option(
     "ring_bytes",
     parse_ring_bytes,
     {Scope.HOST: 8 << 20, Scope.PROCESS: 512 << 10},
-    "size of the ring buffer, a power of two, with about 220 bytes for each session that waits to be read",
+    "size of the ring buffer, a power of two, with about 280 bytes for each session that waits to be read",
 )
 MAX_SESSIONS = Option(
     "max_sessions",
     lambda text: parse_number(text, "a size", 1, 1 << 24),
     {Scope.HOST: 65536, Scope.PROCESS: 16384},
-    "sessions open at once that are followed, of 170 bytes of kernel memory each, taken at the start",
+    "sessions open at once that are followed, of about 340 bytes of kernel memory each, taken at the start",
 )
 PIN = Option(
     "pin",
@@ -152,7 +152,7 @@ class Sizes:
     ring_bytes: int = RING_BYTES.default[Scope.HOST]
     max_sessions: int = MAX_SESSIONS.default[Scope.HOST]
     max_awaiting_owner: int = 8192
-    """Sessions reset by the peer whose process has not closed the descriptor yet; about 240 bytes each."""
+    """Sessions reset by the peer whose process has not closed the descriptor yet; about 270 bytes each."""
 
 
 MAX_TRACED_PROCESSES = 4096

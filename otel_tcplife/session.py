@@ -16,7 +16,7 @@ SessionBatch: TypeAlias = npt.NDArray[np.void]
 """One-dimensional array of dtype SESSION."""
 
 UNKNOWN = 0xFFFF_FFFF
-"""In the columns uid, rtt_smoothed and rtt_min: not known."""
+"""In the columns uid, effective_uid, real_uid, rtt_smoothed and rtt_min: not known."""
 
 UNKNOWN_TIME = 0xFFFF_FFFF_FFFF_FFFF
 """In the columns duration and handshake: not known."""
@@ -71,6 +71,8 @@ EXECUTABLE_SIZE = 64
 
 SESSION = np.dtype(
     [
+        # a random number; it joins the interim reports of a session and its end
+        ("id", np.uint64),
         # the close, or the interim report: Unix ns; CLOCK_MONOTONIC ns in a record that has not passed clock.py yet
         ("closed_at", np.uint64),
         ("observed_at", np.uint64),
@@ -83,13 +85,20 @@ SESSION = np.dtype(
         ("bytes_received", np.uint64),
         # id of the socket's cgroup (v2), 0 where unknown
         ("cgroup", np.uint64),
+        # what scans of open sessions have counted of these, and of retransmits, until now
+        ("counted_bytes_sent", np.uint64),
+        ("counted_bytes_received", np.uint64),
+        ("counted_retransmits", np.uint32),
         # inode of the socket's network namespace, 0 where unknown
         ("netns", np.uint32),
+        # user of the socket, whoever has it
         ("uid", np.uint32),
         # us
         ("rtt_smoothed", np.uint32),
         ("rtt_min", np.uint32),
+        # segments sent again, and segments received out of order; 0 where unknown, too
         ("retransmits", np.uint32),
+        ("out_of_order", np.uint32),
         # IPv6, network byte order; an IPv4 address in its mapped form
         ("local_address", np.uint8, 16),
         ("peer_address", np.uint8, 16),
@@ -97,6 +106,8 @@ SESSION = np.dtype(
         ("peer_port", np.uint16),
         # errno, 0 for none
         ("error", np.uint16),
+        # retransmission timeouts; 0 where the kernel does not count them
+        ("timeouts", np.uint16),
         # 4 or 6
         ("ip_version", np.uint8),
         ("event", np.uint8),
@@ -105,9 +116,22 @@ SESSION = np.dtype(
         ("close_reason", np.uint8),
         # 1 for a session that was open before tracing began
         ("adopted", np.uint8),
-        ("reserved", np.uint8, 4),
-        # the owning process (thread group); 0 and empty where unknown
+        # those of retransmits that came before ESTABLISHED
+        ("handshake_retransmits", np.uint8),
+        # 1 where there were interim reports
+        ("reported", np.uint8),
+        # of a scan, 1 for a session that ended meanwhile; see probe/scan.py
+        ("doubtful", np.uint8),
+        ("reserved", np.uint8, 7),
+        # the owning process (thread group); 0 and empty where unknown. Created: Unix ns; CLOCK_BOOTTIME ns in a record
+        # that has not passed clock.py yet
+        ("created_at", np.uint64),
         ("pid", np.uint32),
+        ("parent_pid", np.uint32),
+        # in the PID namespace that is its own; 0 in the host's
+        ("vpid", np.uint32),
+        ("effective_uid", np.uint32),
+        ("real_uid", np.uint32),
         ("comm", f"S{COMM_SIZE}"),
         ("executable", f"S{EXECUTABLE_SIZE}"),
     ]
@@ -145,7 +169,7 @@ def offset_of(column: str) -> int:
 def empty(count: int) -> SessionBatch:
     """A batch of `count` sessions of which nothing is known."""
     batch = np.zeros(count, SESSION)
-    for column in ("uid", "rtt_smoothed", "rtt_min"):
+    for column in ("uid", "effective_uid", "real_uid", "rtt_smoothed", "rtt_min"):
         batch[column] = UNKNOWN
     for column in ("duration", "handshake"):
         batch[column] = UNKNOWN_TIME

@@ -50,6 +50,20 @@ class SessionColumns:
         return self.batch["pid"] != 0
 
     @cached_property
+    def created(self) -> DictionaryColumn:
+        """When the owner was created, in ISO 8601: UTC, to the millisecond."""
+        created_at = self.batch["created_at"]
+        first, codes = factorize(created_at)
+        milliseconds = (created_at[first] // 10**6).astype("datetime64[ms]")
+        texts: list[str] = np.datetime_as_string(milliseconds, timezone="UTC").tolist()
+        return DictionaryColumn(np.where(created_at != 0, codes, -1), texts)
+
+    @cached_property
+    def user(self) -> NumericColumn:
+        """Effective user id of the owner."""
+        return self.number("effective_uid", self.owned & (self.batch["effective_uid"] != UNKNOWN))
+
+    @cached_property
     def network_type(self) -> DictionaryColumn:
         """`ipv4` or `ipv6`."""
         return lookup(self.batch["ip_version"], _IP_TEXTS)
@@ -90,6 +104,15 @@ class SessionColumns:
     def executable(self) -> DictionaryColumn:
         """Base name of the owner's executable."""
         return encode(self.batch["executable"], _name)
+
+    @cached_property
+    def session_id(self) -> DictionaryColumn:
+        """16 hexadecimal digits, of sessions that there are interim reports of."""
+        reported = self.batch["reported"] != 0
+        if not reported.any():
+            return DictionaryColumn(np.full(len(self), -1), [])
+        ids = encode(self.batch["id"], lambda number: f"{number:016x}")
+        return DictionaryColumn(np.where(reported, ids.codes, -1), ids.texts)
 
     @cached_property
     def entities(self) -> tuple[Codes, Sequence[Entity]]:
@@ -147,6 +170,22 @@ class SessionColumns:
         values = self.batch[column].astype(np.uint64)
         known = self.everywhere if present is None else present
         return NumericColumn(values, known if self.batch[column].itemsize < 8 else known & (values <= LARGEST_INTEGER))
+
+    def growth(self, column: str, present: Flags | None = None) -> NumericColumn:
+        """An integer column of sessions, less what an earlier scan has counted of it."""
+        number = self.number(column, self.sessions if present is None else present)
+        counted = self.batch[f"counted_{column}"].astype(np.uint64)
+        # Bytes of a session that began before tracing did may be one less than before, when its role is known
+        return NumericColumn(number.values - np.minimum(counted, number.values), number.present)
+
+    def unless_user(self, column: str) -> NumericColumn:
+        """A column of user ids, where they are not the owner's effective one."""
+        known, user = self.batch[column] != UNKNOWN, self.user
+        return self.number(column, known & ~(user.present & (self.batch[column] == user.values)))
+
+    def nonzero(self, column: str) -> NumericColumn:
+        """A column that counts something, where there was any."""
+        return self.number(column, self.batch[column] != 0)
 
     def seconds(self, column: str) -> NumericColumn:
         """A column of ns as seconds."""

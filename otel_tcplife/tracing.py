@@ -21,7 +21,8 @@ from typing_extensions import Self
 from otel_tcplife import forks
 from otel_tcplife.embedded import EmbeddedPipeline
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.export.sdk.emit import LoggerProvider, provider_metrics
+from otel_tcplife.export.sdk.emit import LoggerProvider
+from otel_tcplife.export.sdk.record import provider_metrics
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.probe.host_tracer import is_host_traced

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, EVENT_NAMES, Attribute
+from otel_tcplife.error_types import ERROR_TYPES
 from otel_tcplife.instruments import (
     ACTIVE,
+    ACTIVE_ATTRIBUTES,
     EXPORT_RECORDS,
     EXPORTER,
     HISTOGRAMS,
     METRIC_ATTRIBUTES,
     OUTCOME,
     PROBE_SESSIONS,
+    SUMS,
 )
 from otel_tcplife.options import OPTIONS, Option, Scope
 from otel_tcplife.own_metrics import OPERATION_DURATION, OWN_COUNTERS
@@ -68,8 +71,11 @@ def _telemetry() -> Iterable[str]:
     yield ""
     yield from _attributes(ENTITY_ATTRIBUTES)
     yield ""
+    yield from _table(("`error.type`", "why"), ((f"`{name}`", why) for name, why in ERROR_TYPES.items()))
+    yield ""
     counters = (
-        (ACTIVE, "updowncounter", ""),
+        *((each, "counter", "") for each in SUMS),
+        (ACTIVE, "updowncounter", f" By {_names(ACTIVE_ATTRIBUTES)}."),
         (PROBE_SESSIONS, "counter", f" By `{OUTCOME}`."),
         (EXPORT_RECORDS, "counter", f" By `{EXPORTER}` and `{OUTCOME}`."),
     )
@@ -77,12 +83,17 @@ def _telemetry() -> Iterable[str]:
     rows += [(f"`{each.name}`", f"{kind}, `{each.unit}`", each.brief + by) for each, kind, by in counters]
     yield from _table(("metric", "instrument, unit", "meaning"), rows)
     yield ""
-    names = ", ".join(f"`{attribute.name}`" for attribute in METRIC_ATTRIBUTES)
-    yield f"Attributes of the histograms: {names}; `tcplife.session.io` also has `network.io.direction`,"
-    yield "and `error.type` of `tcplife.handshake.duration` is that of a connect that failed."
+    yield f"Attributes of the histograms: {_names(METRIC_ATTRIBUTES)}."
+    yield "`tcplife.session.io` also has `network.io.direction`, and `error.type` of `tcplife.handshake.duration` is"
+    yield "that of a connect that failed. `tcplife.retransmits` has the same without `error.type`, and so has"
+    yield "`tcplife.io` with `network.io.direction`."
     yield ""
     own = ", ".join(f"`{each.name}`" for each in (*OWN_COUNTERS, OPERATION_DURATION))
     yield f"Of itself, the host agent says: {own}."
+
+
+def _names(attributes: Iterable[Attribute]) -> str:
+    return ", ".join(f"`{attribute.name}`" for attribute in attributes)
 
 
 def _attributes(attributes: Iterable[Attribute]) -> Iterable[str]:

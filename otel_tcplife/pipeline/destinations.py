@@ -134,16 +134,17 @@ def _installed(chosen: ChosenExporters, resource: Resource) -> Iterator[Destinat
             metrics = InstalledMetricExporter(name, resource)
 
             def open_metrics(opening: Opening, sinks: Sinks, metrics: InstalledMetricExporter = metrics) -> None:
-                metrics.observe(opening.counters, opening.host)
+                metrics.observe(opening.counters, opening.host, opening.scans)
                 sinks.inline.append(metrics)
 
             yield Destination(f"metrics to the exporter {name}", open_metrics)
 
 
 def _open_agent(opening: Opening, sinks: Sinks) -> None:
-    from otel_tcplife.export.sdk.emit import provider_logs, provider_metrics
+    from otel_tcplife.export.sdk.emit import provider_logs
+    from otel_tcplife.export.sdk.record import provider_metrics
 
     metrics = provider_metrics(None)
-    metrics.observe(opening.counters, opening.host)
+    metrics.observe(opening.counters, opening.host, opening.scans)
     sinks.inline.append(metrics)
     sinks.queued.append(provider_logs(None, opening.host, opening.logs))

@@ -13,7 +13,8 @@ from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.limits import Limits
 from otel_tcplife.pipeline.losses import LossWatch
 from otel_tcplife.pipeline.queue import SinkQueue
-from otel_tcplife.pipeline.sink import InlineSink, Sinks
+from otel_tcplife.pipeline.scan_requests import ScanRequests
+from otel_tcplife.pipeline.sink import InlineSink, OpenSink, Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.session import SessionBatch
 
@@ -21,8 +22,19 @@ from otel_tcplife.session import SessionBatch
 class Pipeline:
     """Sessions on their way from a source to the sinks."""
 
-    def __init__(self, source: Source, sinks: Sinks, ledger: Ledger, deadline: Deadline, limits: Limits) -> None:
-        """Start the threads of the queues. The source stays the caller's, to be closed after run()."""
+    def __init__(
+        self,
+        source: Source,
+        sinks: Sinks,
+        ledger: Ledger,
+        deadline: Deadline,
+        limits: Limits,
+        scans: ScanRequests | None = None,
+    ) -> None:
+        """Start the threads of the queues. The source stays the caller's, to be closed after run().
+
+        `scans` is where sinks ask for scans of the open sessions.
+        """
         self._source = source
         self._ledger = ledger
         self._deadline = deadline
@@ -32,6 +44,8 @@ class Pipeline:
         self._select = sinks.select
         self._close = sinks.close
         self._inline = [_Guarded(sink) for sink in sinks.inline]
+        self._open = [*self._inline, *(_GuardedOpen(sink) for sink in sinks.open)]
+        self._scans = scans
 
     def run(self) -> None:
         """Feed the sinks until the source has ended or the deadline is set, then drain all.
@@ -75,6 +89,8 @@ class Pipeline:
                 deadline.wait(0.01)
                 continue
             self._feed(source.read())
+            if source.wants_scan or (self._scans and self._scans.is_wanted):
+                self._scan()
             losses.look()
             if source.pause:
                 deadline.wait(source.pause)
@@ -85,12 +101,15 @@ class Pipeline:
     def _drain(self) -> None:
         self._deadline.set()
         try:
+            self._scan()
             self._feed(self._source.drain())
         finally:
             self._shutdown()
 
     def _shutdown(self) -> None:
         self._deadline.set()
+        if self._scans:
+            self._scans.close()
         for queue in self._queues:
             queue.shutdown()
         for queue in self._queues:
@@ -99,6 +118,24 @@ class Pipeline:
             sink.shutdown(self._deadline)
         for close in self._close:
             close()
+
+    def _scan(self) -> None:
+        """Count what open sessions have done since the last scan."""
+        if self._scans:
+            self._scans.begin()
+        waiting: SessionBatch | None = None
+        for batch in self._source.open_sessions():
+            if waiting is not None:
+                self._feed_open(waiting, is_last=False)
+            waiting = batch
+        if waiting is not None:
+            self._feed_open(waiting, is_last=True)
+        if self._scans:
+            self._scans.end()
+
+    def _feed_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        for sink in self._open:
+            sink.add_open(batch, is_last=is_last)
 
     def _feed(self, batch: SessionBatch) -> None:
         if len(batch):
@@ -112,12 +149,26 @@ class Pipeline:
                     queue.put(batch)
 
 
-class _Guarded:
+class _GuardedOpen:
+    """A sink of open sessions whose exceptions end nothing."""
+
+    def __init__(self, sink: OpenSink) -> None:
+        self._open_sink = sink
+        self._failures = FailureLog("count sessions in the metrics")
+
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        try:
+            self._open_sink.add_open(batch, is_last=is_last)
+        except Exception as error:  # noqa: BLE001
+            self._failures.failed(f"{type(error).__name__}: {error}", f"{len(batch)} open ones are not")
+
+
+class _Guarded(_GuardedOpen):
     """An inline sink whose exceptions end nothing."""
 
     def __init__(self, sink: InlineSink) -> None:
+        super().__init__(sink)
         self._sink = sink
-        self._failures = FailureLog("count sessions in the metrics")
 
     def add(self, batch: SessionBatch) -> None:
         try:

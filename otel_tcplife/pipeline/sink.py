@@ -42,7 +42,15 @@ class Sink(Protocol):
         ...
 
 
-class InlineSink(Protocol):
+class OpenSink(Protocol):
+    """What counts sessions while they go on."""
+
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Take in sessions that a scan has found open, as a batch; the last one of a scan may be empty."""
+        ...
+
+
+class InlineSink(OpenSink, Protocol):
     """What gets each batch from the reader itself: it loses nothing, and must be as fast as the ring needs it."""
 
     def add(self, batch: SessionBatch) -> None:
@@ -83,6 +91,8 @@ class Sinks:
     select: Select | None = None
     """Which sessions those get; without it, all."""
     inline: list[InlineSink] = field(default_factory=list[InlineSink])
+    open: list[OpenSink] = field(default_factory=list[OpenSink])
+    """Those that get the open sessions alone; inline sinks get them, too."""
     reopen: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Each has files opened anew; a signal's handler may call it."""
     close: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

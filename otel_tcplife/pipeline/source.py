@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,18 @@ class Source(Protocol):
     @property
     def can_wait(self) -> bool:
         """Whether it loses nothing when it is not read for a while: a recording, as opposed to the kernel."""
+        ...
+
+    @property
+    def wants_scan(self) -> bool:
+        """Whether it is time for interim reports, which a scan makes."""
+        ...
+
+    def open_sessions(self) -> Iterator[SessionBatch]:
+        """The sessions that go on, each with what scans before have counted of it; the last batch may be empty.
+
+        All of them have to be taken: they are counted then. No batch at all where it is too soon for a scan.
+        """
         ...
 
     ended: bool

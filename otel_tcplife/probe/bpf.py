@@ -21,6 +21,8 @@ _PROG_TYPE_RAW_TRACEPOINT = 17
 _SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
 """Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
 _MEMBARRIER_GLOBAL = 1
+_ITERATOR_BUFFER = 8 * os.sysconf("SC_PAGE_SIZE")
+"""As large as the kernel's, which it gives as a whole."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -246,12 +248,13 @@ def pinned(directory: int, name: str) -> int:
     return call(_GET, _PinAttribute(ctypes.addressof(path)))
 
 
-def run_iterator(link_fd: int) -> None:
-    """Have an attached iterator program run over all that it iterates."""
+def run_iterator(link_fd: int) -> Iterator[bytes]:
+    """What an attached iterator program writes, which runs over all that it iterates; no write of it is divided."""
     output = call(_ITER_CREATE, (ctypes.c_uint32 * 2)(link_fd, 0))
-    while os.read(output, 4096):
-        pass
-    os.close(output)
+    with open(output, "rb", buffering=0) as written:
+        # None: there were a million objects of which it has written nothing (kernel/bpf/bpf_iter.c)
+        while (rows := written.read(_ITERATOR_BUFFER)) != b"":
+            yield rows or b""
 
 
 def wait_for_programs() -> None:

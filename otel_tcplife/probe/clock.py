@@ -12,39 +12,68 @@ from otel_tcplife.session import SessionBatch
 
 _PROCESS = Path("/proc/self")
 
+_SMALLEST_STEP = 1_000_000
+"""ns by which the wall clock must have been set for processes to have been created at another time."""
+
 
 class KernelClock:
-    """The clock of bpf_ktime_get_ns(): CLOCK_MONOTONIC of the host, which another time namespace shifts."""
+    """The clocks of the kernel: CLOCK_MONOTONIC, bpf_ktime_get_ns(), and CLOCK_BOOTTIME, of when processes began.
+
+    Both are those of the host, which another time namespace shifts.
+    """
 
     def __init__(self, process: Path = _PROCESS) -> None:
-        """Find out by how much this process's own CLOCK_MONOTONIC differs."""
-        self._offset = _monotonic_offset(process)
+        """Find out by how much this process's own clocks differ."""
+        offsets = _offsets(process)
+        self._offset = offsets["monotonic"]
+        self._boot_offset = offsets["boottime"]
+        self._booted_at, _ = min((self._boot() for _ in range(5)), key=lambda measured: measured[1])
 
     def now(self) -> int:
         """The kernel's time, in ns."""
         return time.monotonic_ns() - self._offset
 
     def to_wall_time(self, batch: SessionBatch) -> None:
-        """Turn closed_at of a batch just read from the kernel's time to Unix ns, in place, and fill in observed_at.
+        """Turn closed_at and created_at of a batch just read from the kernel's time to Unix ns, in place, and fill in
+        observed_at.
 
-        The distance of the two clocks is taken anew each time, so that a step of the wall clock shifts no later
-        session. A time before 1970, which OTLP cannot say, becomes 0: unknown.
+        The distance of the clocks is taken anew each time, so that a step of the wall clock shifts no later session. A
+        time before 1970, which OTLP cannot say, becomes 0: unknown.
         """
         now, wall = self.now(), time.time_ns()
         closed_at = batch["closed_at"].astype(np.int64) + (wall - now)
         batch["closed_at"] = np.maximum(closed_at, 0)
         batch["observed_at"] = max(wall, 0)
+        created_at = batch["created_at"].astype(np.int64)
+        since_1970 = np.maximum(created_at + self._boot_time(), 0)
+        batch["created_at"] = np.where(created_at != 0, since_1970, 0)
+
+    def _boot_time(self) -> int:
+        """When CLOCK_BOOTTIME was 0, in Unix ns: the same until the wall clock is set, as creation times have to be."""
+        booted_at, uncertainty = self._boot()
+        if abs(booted_at - self._booted_at) > _SMALLEST_STEP + uncertainty:
+            self._booted_at = booted_at
+        return self._booted_at
+
+    def _boot(self) -> tuple[int, int]:
+        """The same as it can be measured now, and within how many ns that was done."""
+        before, wall, after = _boot_clock(), time.time_ns(), _boot_clock()
+        return wall - (before + after) // 2 + self._boot_offset, after - before
 
 
-def _monotonic_offset(process: Path) -> int:
-    """By how many ns CLOCK_MONOTONIC of this process is ahead of the host's (time_namespaces(7))."""
+def _boot_clock() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _offsets(process: Path) -> dict[str, int]:
+    """By how many ns each clock of this process is ahead of the host's (time_namespaces(7))."""
+    none = {"monotonic": 0, "boottime": 0}
     try:
         lines = (process / "timens_offsets").read_text().splitlines()
         # The offsets are those that children get: after unshare(2), the process itself stays where it was
         if os.readlink(process / "ns/time") != os.readlink(process / "ns/time_for_children"):
-            return 0
+            return none
     except OSError:  # the kernel has no time namespaces
-        return 0
+        return none
     clocks = {clock: (int(seconds), int(nanoseconds)) for clock, seconds, nanoseconds in map(str.split, lines)}
-    seconds, nanoseconds = clocks["monotonic"]
-    return seconds * 10**9 + nanoseconds
+    return {clock: seconds * 10**9 + nanoseconds for clock, (seconds, nanoseconds) in clocks.items()}

@@ -96,6 +96,9 @@ def _dump(options: Options) -> None:
         logger.info("tracing; each row is a line of JSON")
         while not stopped:
             _print(source.read())
+            if source.wants_scan:  # the reports come as the others
+                for _ in source.open_sessions():
+                    pass
             time.sleep(source.pause)
         _print(source.drain())
         stats = source.stats()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from otel_tcplife.probe.counters import Counters
 from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
 from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.ring import Ring
+from otel_tcplife.probe.scan import Scan
 from otel_tcplife.session import SessionBatch, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
@@ -79,16 +81,18 @@ class LiveSource:
         self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
         # A report comes a quarter late at most
         self._scan_interval = options.interim / 4 or float("inf")
-        self._next_scan = time.monotonic() + self._scan_interval
+        self._next_report = time.monotonic() + self._scan_interval
         self._stay = attached.stay
         self.pause = POLL_INTERVAL
         """Seconds to wait before the next read."""
         try:
             with refusals_explained():
-                bpf.run_iterator(attached.scan)
+                self._scan = Scan(attached.scan)
+                self._scan.begin()
                 self._containers = Containers(attached.cgroup_paths)
                 self.host = Host(
                     self._containers.entity_of,
+                    self._containers.cgroup_of,
                     ephemeral_ports(),
                     os.stat("/proc/self/ns/net").st_ino,
                     Networks(options.networks),
@@ -105,13 +109,27 @@ class LiveSource:
         """Whether what the tracer before this one has left is not read yet, and can stay in the ring for a while."""
         return self._backlog > 0 and self._ring.fill < _WAITS_UP_TO
 
+    @property
+    def wants_scan(self) -> bool:
+        """Whether it is time for interim reports, which a scan makes."""
+        return time.monotonic() >= self._next_report
+
+    def open_sessions(self) -> Iterator[SessionBatch]:
+        """The sessions that go on, each with what scans before have counted of it; the last batch may be empty.
+
+        All of them have to be taken: they are counted then. No batch at all where it is too soon for a scan.
+        """
+        self._next_report = time.monotonic() + self._scan_interval
+        if self._scan.is_too_soon:
+            return
+        with forks.held_off(), suppress(PermissionError):  # an application may have given up its privileges
+            for batch in self._scan.run():
+                self._containers.learn(batch)
+                yield batch
+
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
-        if time.monotonic() >= self._next_scan:
-            self._next_scan = time.monotonic() + self._scan_interval
-            with suppress(PermissionError):
-                bpf.run_iterator(self._attached.scan)
         batch, fill = self._ring.read(_MOST_AT_ONCE if self._attached.stay else None)
         self._balance.take(batch)
         self._backlog -= len(batch)
@@ -170,6 +188,7 @@ class LiveSource:
     def _complete(self, batch: SessionBatch) -> SessionBatch:
         """Add what user space knows."""
         if len(batch):
+            self._scan.settle(batch)
             self._clock.to_wall_time(batch)
             self._containers.learn(batch)
         return batch

@@ -60,7 +60,7 @@ _ENUMS: Mapping[str, type[IntEnum]] = {
 }
 _NESTED = {
     "ends": ("local_address", "peer_address", "local_port", "peer_port"),
-    "owner": ("pid", "comm", "executable"),
+    "owner": ("created_at", "pid", "parent_pid", "vpid", "effective_uid", "real_uid", "comm", "executable"),
 }
 """Where the columns of a row lie that are members of a struct within struct session."""
 

@@ -103,6 +103,12 @@ class ReplaySource:
         self.pause = 0.0 if len(batch) or self.ended else _PAUSE
         return batch
 
+    wants_scan = False
+
+    def open_sessions(self) -> Iterator[SessionBatch]:
+        """None: what was printed has ended."""
+        return iter(())
+
     def drain(self) -> SessionBatch:
         """Nothing: what was not read stays in the recording."""
         self._report_reasons()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.actor import run_actor
 from tests.support.host_agent import HostAgent
+from tests.support.origin import unix_ns
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Family, Session
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 
@@ -58,6 +60,8 @@ def test_what_is_known_of_it_is_reported_once_and_exactly(adopted: Adopted, role
         "process.pid": actor.pid,
         "tcplife.comm": actor.comm,
         "process.executable.name": actor.executable,
+        "process.parent_pid": os.getpid(),
+        "process.user.id": 0,
         "tcplife.role": role,
         "network.type": session.family.network_type,
         "tcplife.bytes.sent": sent[role == "server"],
@@ -66,6 +70,8 @@ def test_what_is_known_of_it_is_reported_once_and_exactly(adopted: Adopted, role
     }
     assert {key: log.attributes.get(key) for key in wanted} == wanted
     assert log.attributes["tcplife.start_observed"] is False
+    earliest, latest = actor.origin.created
+    assert earliest <= unix_ns(str(log.attributes["process.creation.time"])) <= latest
     assert not {"tcplife.session.duration", "tcplife.handshake.duration", "error.type"} & log.attributes.keys()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def test_a_session_is_reported_while_it_goes_on_and_counted_once(tmp_path: Path)
         assert {key: report.attributes.get(key) for key in wanted} == wanted
         assert not {"tcplife.close.reason", "error.type"} & report.attributes.keys()
         assert " still open after " in report.body
+    [number] = {str(log.attributes["tcplife.session.id"]) for log in [*reports, closed]}
+    assert re.fullmatch("[0-9a-f]{16}", number)
     first = reports[0].attributes
     assert (first["tcplife.bytes.sent"], first["tcplife.bytes.received"]) == (1000, 10)
     assert (closed.attributes["tcplife.bytes.sent"], closed.attributes["tcplife.bytes.received"]) == (1500, 10)

@@ -16,6 +16,7 @@ from otel_tcplife.probe import live
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import OwnerSource, Role, SessionBatch, concatenated
 from tests.live.handed_to_kernel import IPPROTO_MPTCP, close_within_poll, close_within_unread_message
+from tests.support.origin import Origin
 
 WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
     "asynchronous poll": close_within_poll,
@@ -114,6 +115,11 @@ def test_the_owner_of_an_mptcp_session_is_who_closed_its_socket(
         second.close()
         ends = _read_until_ended(source, port, 2)
     assert set(ends["pid"].tolist()) == {os.getpid()}
+    assert set(ends["parent_pid"].tolist()) == {os.getppid()}
+    assert set(ends["effective_uid"].tolist()) == {os.geteuid()}
+    [created_at] = set(ends["created_at"].tolist())
+    earliest, latest = Origin.of(os.getpid()).created
+    assert earliest <= created_at <= latest
     assert _end_of_server(ends)["owner_source"].tolist() == [OwnerSource.CLOSE]
 
 

@@ -23,7 +23,10 @@ from tests.support.played_session import CLIENT, SERVER
 from tests.support.received import read_otlp_json_lines
 from tests.support.session_pairs import Pairs, of_namespace
 
-_OWNER = {"process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source"}
+_OWNER = {
+    "process.pid", "tcplife.comm", "process.executable.name", "tcplife.owner.source", "process.user.id",
+    "process.real_user.id", "process.parent_pid", "process.creation.time", "process.vpid",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +94,7 @@ def test_it_is_reported_once_without_an_owner_when_patience_ends(monkeypatch: py
             "tcplife.bytes.received": 0,
             "tcplife.close.reason": "peer_reset",
             "error.type": "ECONNRESET",
-            "process.user.id": 0,
+            "tcplife.socket.user.id": 0,
         }
         assert {key: record.attributes.get(key) for key in wanted} == wanted
         assert float(str(record.attributes["tcplife.session.duration"])) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -13,6 +14,7 @@ import pytest
 
 from otel_tcplife.options import DEFAULT_SIZES, Options, Scope
 from otel_tcplife.probe import loader
+from otel_tcplife.probe.btf import read_kernel_btf
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import Role, SessionBatch, concatenated
 from tests.support.actor import Actor, run_actor
@@ -21,6 +23,7 @@ from tests.support.place import cgroup, move
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
 
 _CGROUP = {("sock_cgroup_data", "val"): ("sock_cgroup_data", "cgroup")}
+_TIMEOUTS = ("tcp_sock", "total_rto")
 _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
 
 
@@ -34,7 +37,11 @@ Expected = TypeVar("Expected")
 
 
 def _server_end(source: LiveSource, port: int) -> End | None:
-    """The one end of a server with this port, by column; None where it does not come.
+    return _end_with(source, port, Role.SERVER)
+
+
+def _end_with(source: LiveSource, port: int, role: Role) -> End | None:
+    """The one end of this role with this port, by column; None where it does not come.
 
     The kernel may keep an end from the program, rarely, while other programs come and go at the same tracepoints.
     """
@@ -43,7 +50,7 @@ def _server_end(source: LiveSource, port: int) -> End | None:
     while time.monotonic() < give_up:
         batches.append(source.read())
         found = concatenated(batches)
-        found = found[(found["local_port"] == port) & (found["role"] == Role.SERVER)]
+        found = found[(found["local_port"] == port) & (found["role"] == role)]
         if len(found):
             [end] = found.tolist()
             return dict(zip(found.dtype.names or (), end))
@@ -125,3 +132,33 @@ def test_the_executable_of_a_fork_that_ends_before_6_16(monkeypatch: pytest.Monk
 
     end, child = _seen(play)
     assert (end["pid"], end["executable"].decode()) == (child, os.path.basename(os.path.realpath("/proc/self/exe")))
+
+
+@pytest.mark.parametrize("has_timeouts", [False, True], ids=["before 6.7", "here"])
+def test_retransmission_timeouts_are_unknown_before_6_7(has_timeouts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a connect that is not answered, as the listener has no room, and that is given up when it has asked again."""
+    if has_timeouts and not read_kernel_btf().has(*_TIMEOUTS):
+        pytest.skip("this kernel does not count them")
+    older = OlderBtf(without=[] if has_timeouts else [_TIMEOUTS])
+
+    def play() -> tuple[End | None, int]:
+        with closing(_source(monkeypatch, older)) as source, socket.socket() as listener, socket.socket() as client:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            with socket.create_connection(listener.getsockname()):
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+                while not (sent_again := _sent_again(client)):
+                    time.sleep(0.01)
+                port = client.getsockname()[1]
+                client.close()
+            return _end_with(source, port, Role.CLIENT), sent_again
+
+    end, sent_again = _seen(play)
+    assert (end["retransmits"], end["handshake_retransmits"]) == (sent_again, sent_again)
+    assert end["timeouts"] == (sent_again if has_timeouts else 0)
+
+
+def _sent_again(sock: socket.socket) -> int:
+    """tcpi_total_retrans of struct tcp_info."""
+    return int(struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0])

@@ -12,6 +12,7 @@ import pytest
 import otel_tcplife
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.host_tracer import HOST_MAP
+from otel_tcplife.session import empty
 from tests.support.bpf_objects import held_by, wait_until_gone
 from tests.support.host_agent import HostAgent
 from tests.support.other_sessions import others
@@ -20,6 +21,8 @@ from tests.support.pins import PIN, Pinned, balance_of
 from tests.support.received import read_requests
 from tests.support.traffic import Traffic
 
+_RESERVED = empty(1)["reserved"].shape[1]
+
 
 def _other_version(directory: Path) -> dict[str, str]:
     """A copy of the package whose rows are longer, and what has an agent be of that."""
@@ -27,8 +30,8 @@ def _other_version(directory: Path) -> dict[str, str]:
     shutil.copytree(package, directory / "otel_tcplife")
     shutil.copytree(package.parent / "bpf", directory / "bpf")
     for name, before, after in (
-        ("otel_tcplife/session.py", '("reserved", np.uint8, 4)', '("reserved", np.uint8, 12)'),
-        ("bpf/session.h", "u8 reserved[4];", "u8 reserved[12];"),
+        ("otel_tcplife/session.py", f'("reserved", np.uint8, {_RESERVED})', f'("reserved", np.uint8, {_RESERVED + 8})'),
+        ("bpf/session.h", f"u8 reserved[{_RESERVED}];", f"u8 reserved[{_RESERVED + 8}];"),
     ):
         path = directory / name
         text = path.read_text()

@@ -80,12 +80,40 @@ def test_the_container_is_the_resource_also_when_it_is_gone(made: str, names: st
         assert {name: log.resource.get(name) for name in entity} == entity
         assert not {*_OUR_SERVICE} & log.resource.keys()
         assert log.resource["host.name"] == socket.gethostname()
-        assert not entity.keys() & log.attributes.keys()
+        assert not {*entity, "process.linux.cgroup"} & log.attributes.keys()
         counts = [point.count for point in told if (point.resource, point.name) == (log.resource, _DURATION)]
         assert counts[-1] == 1  # there may be earlier exports, where the machine is slow
     assert len(ends) == 2
     assert "container.id" not in own
     assert "otel-tcplife" in own
+
+
+@pytest.mark.parametrize("made", ["before tracing", "while tracing"])
+def test_outside_of_containers_the_cgroup_is_shown_as_proc_has_it(made: str, tmp_path: Path) -> None:
+    """A systemd unit, here of names that the tests make; also when it is gone."""
+    agent = HostAgent(["--otlp-file", str(tmp_path), "--no-table"])
+    with ExitStack() as tracing:
+        if made == "while tracing":
+            tracing.enter_context(agent)
+        with cgroup("system.slice/tcplife-client.service") as of_client, cgroup("system.slice/café.scope") as of_server:
+            if made == "before tracing":
+                tracing.enter_context(agent)
+            with run_actor(CLIENT) as client, run_actor(SERVER) as server:
+                move(client.pid, of_client)
+                move(server.pid, of_server)
+                shown = {CLIENT: _cgroup_line(client.pid), SERVER: _cgroup_line(server.pid)}
+                session = Session(FAMILIES[0], client, server)
+                _played(session)
+    ends = _ends(tmp_path, session)
+    assert {log.attributes["tcplife.comm"]: log.attributes["process.linux.cgroup"] for log in ends.values()} == shown
+    assert shown[CLIENT].endswith("/system.slice/tcplife-client.service")
+    assert "container.id" not in ends["client"].resource
+
+
+def _cgroup_line(pid: int) -> str:
+    """The line of /proc/PID/cgroup that is of version 2 (cgroups(7))."""
+    [line] = [line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")]
+    return line
 
 
 def test_outside_of_containers_there_is_none(tmp_path: Path) -> None:

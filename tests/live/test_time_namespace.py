@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.host_agent import HostAgent
+from tests.support.origin import Origin, unix_ns
 from tests.support.received import read_otlp_json_lines
 from tests.support.traffic import Traffic
 
@@ -26,6 +28,8 @@ def test_timestamps_are_those_of_the_wall_clock(offset: str, tmp_path: Path) -> 
     traffic.close()
     logs = traffic.of(read_otlp_json_lines(tmp_path / "logs.jsonl").logs)
     assert len(logs) == 3
+    earliest, latest = Origin.of(os.getpid()).created
     for log in logs:
         assert before - _CLOCK_STEP <= log.time_unix_nano <= after + _CLOCK_STEP
         assert log.time_unix_nano <= log.observed_time_unix_nano
+        assert earliest <= unix_ns(str(log.attributes["process.creation.time"])) <= latest

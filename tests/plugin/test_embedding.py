@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -100,12 +101,20 @@ def test_the_sessions_that_are_open_now_are_observed(traffic: Traffic) -> None:
     providers = Providers()
     with start_tracing(logger_provider=providers.logs, meter_provider=providers.metrics):
         ends = [end for _ in range(3) for end in traffic.open()]
-        [active] = providers.points("tcplife.session.active")
-        assert (active.value, dict(active.attributes)) == (6, {})
+        assert _active(providers) == {"client": 3, "server": 3, "": 0}
+        ends[0].sendall(bytes(42))
+        ends[1].recv(42, socket.MSG_WAITALL)
+        assert sum(point.value for point in providers.points("tcplife.io")) == 2 * 42
         for end in ends:
             end.close()
-        [active] = providers.points("tcplife.session.active")
-        assert active.value == 0
+        assert _active(providers) == {"client": 0, "server": 0, "": 0}
+    assert sum(point.value for point in providers.points("tcplife.io")) == 2 * 42
+
+
+def _active(providers: Providers) -> dict[str, int]:
+    """By role; those that no process has open have none."""
+    points = providers.points("tcplife.session.active")
+    return {str(point.attributes.get("tcplife.role", "")): point.value for point in points}
 
 
 def test_the_views_and_the_temporality_of_the_application_apply(traffic: Traffic) -> None:
@@ -122,7 +131,7 @@ def test_the_views_and_the_temporality_of_the_application_apply(traffic: Traffic
     assert sum(point.count for point in points["tcplife.session.duration"]) == made
     [rtt] = points["rtt"]
     assert (rtt.count, dict(rtt.attributes)) == (made, {})
-    assert {*providers.collect()} == {"tcplife.probe.sessions", "tcplife.export.records"}  # which are cumulative
+    assert {*providers.collect()} == {"tcplife.io", "tcplife.probe.sessions", "tcplife.export.records"}  # cumulative
 
 
 def test_what_an_application_without_logs_is_not_given_is_counted_as_that(traffic: Traffic) -> None:

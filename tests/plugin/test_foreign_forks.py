@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_tcplife.export.sdk.emit import ProviderMetrics
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.instruments import PROBE_SESSIONS
 from tests.support.background_process import free_ports
 

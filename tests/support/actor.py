@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.origin import Origin
+
 _MAIN = Path(__file__).with_name("actor_main.py")
 
 EXECUTABLE = os.path.basename(os.path.realpath("/proc/self/exe"))
@@ -36,6 +38,7 @@ class Actor:
         """Name of its process."""
         self.uid = uid
         self.executable = EXECUTABLE
+        self.origin = Origin.of(pid)
 
     def tell(self, action: str, *arguments: Any, over: Sequence[socket.socket] = ()) -> Any:
         """Have it done, and return what it says. Raise RuntimeError with what went wrong there."""

@@ -38,6 +38,13 @@ def name_thread(comm: str) -> None:
     _libc.prctl(_PR_SET_NAME, comm.encode(), 0, 0, 0)
 
 
+def libc(function: str, *arguments: Any) -> int:
+    """Call a function of the C library."""
+    if (result := int(getattr(_libc, function)(*arguments))) < 0:
+        raise OSError(ctypes.get_errno(), function)
+    return result
+
+
 def error_name(number: int | None) -> str:
     """The name of an errno, or nothing."""
     return errno.errorcode[number] if number else ""
@@ -61,9 +68,8 @@ def unacknowledged(name: str) -> int:
 
 def listen(name: str, host: str, options: list[Option] = [], port: int = 0, backlog: int = 128) -> int:  # noqa: B006
     """Listen, on IPv4 too if the host is `::`; return the port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = _make(name, family, options)
-    if family == socket.AF_INET6:
+    sock = _make(name, host, options)
+    if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
     sock.bind((host, port))
     sock.listen(backlog)
@@ -72,7 +78,7 @@ def listen(name: str, host: str, options: list[Option] = [], port: int = 0, back
 
 def bind(name: str, host: str, options: list[Option], port: int = 0) -> int:
     """Make a socket that is bound, but not connected yet, so that its port is known; return that."""
-    sock = _make(name, socket.AF_INET6 if ":" in host else socket.AF_INET, options)
+    sock = _make(name, host, options)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, False)
     sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))
@@ -81,7 +87,7 @@ def bind(name: str, host: str, options: list[Option], port: int = 0) -> int:
 
 def make(name: str, host: str, options: list[Option]) -> None:
     """Make a socket that is neither bound nor connected."""
-    _make(name, socket.AF_INET6 if ":" in host else socket.AF_INET, options)
+    _make(name, host, options)
 
 
 def local_port(name: str) -> int:
@@ -127,8 +133,7 @@ def fast_opened(name: str) -> bool:
 
 def disconnect(name: str) -> None:
     """connect(2) to AF_UNSPEC: the socket can be used again."""
-    if _libc.connect(_sockets[name].fileno(), struct.pack("16x"), 16):
-        raise OSError(ctypes.get_errno(), "connect to AF_UNSPEC")
+    libc("connect", _sockets[name].fileno(), struct.pack("16x"), 16)
 
 
 def accept(listener: str, name: str) -> None:
@@ -258,9 +263,9 @@ def thread(comm: str, control: int) -> int:
 
 
 _ALL: tuple[Callable[..., Any], ...] = (
-    unread, unacknowledged, listen, bind, make, local_port, connect, connect_later, connected, error, connect_with,
-    fast_opened, disconnect, accept, send, receive, pour, discard, exchange, sent_again, pause, shutdown, option,
-    linger, close, ready, leave, give, take, fork, thread,
+    libc, unread, unacknowledged, listen, bind, make, local_port, connect, connect_later, connected, error,
+    connect_with, fast_opened, disconnect, accept, send, receive, pour, discard, exchange, sent_again, pause, shutdown,
+    option, linger, close, ready, leave, give, take, fork, thread,
 )  # fmt: skip
 _ACTIONS = {action.__name__: action for action in _ALL}
 
@@ -277,8 +282,8 @@ def serve(control: socket.socket) -> None:
         control.send(json.dumps(answer).encode())
 
 
-def _make(name: str, family: socket.AddressFamily, options: list[Option]) -> socket.socket:
-    sock = _sockets[name] = socket.socket(family)
+def _make(name: str, host: str, options: list[Option]) -> socket.socket:
+    sock = _sockets[name] = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     for option in options:
         sock.setsockopt(*option)
     return sock
@@ -288,12 +293,7 @@ def _queued(sock: socket.socket, request: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(sock, request, bytes(4)))[0])
 
 
-def main() -> None:
-    """Take the name and the user that the arguments give, then do as told."""
+if __name__ == "__main__":
     name_thread(sys.argv[1])
     os.setuid(int(sys.argv[2]))
     serve(socket.socket(fileno=0))
-
-
-if __name__ == "__main__":
-    main()

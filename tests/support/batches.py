@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 
 from otel_tcplife.session import SESSION, UNKNOWN_BYTES, CloseReason, Event, OwnerSource, Role, SessionBatch
 
+_NUMBERS = (
+    "uid", "rtt_smoothed", "rtt_min", "retransmits", "out_of_order", "netns", "pid", "parent_pid", "vpid",
+    "effective_uid", "real_uid",
+)  # fmt: skip
+
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -52,12 +57,22 @@ def _session(draw: st.DrawFn) -> tuple[Any, ...]:
         "close_reason": draw(st.sampled_from([0, *CloseReason])),
         "cgroup": 0,
         "adopted": draw(st.integers(0, 1)),
-        "reserved": np.zeros(4, np.uint8),
+        "id": draw(_whole(64)),
+        "counted_bytes_sent": draw(_bytes),
+        "counted_bytes_received": draw(_bytes),
+        "counted_retransmits": draw(_whole(32)),
+        "reported": draw(st.integers(0, 1)),
+        "doubtful": 0,
+        "reserved": np.zeros(7, np.uint8),
+        "created_at": draw(_count),
         "comm": draw(_name)[:15],
         "executable": draw(_name)[:63],
     }
-    for column in ("uid", "rtt_smoothed", "rtt_min", "retransmits", "pid", "netns"):
+    for column in _NUMBERS:
         values[column] = draw(_whole(32))
+    values["timeouts"], values["handshake_retransmits"] = draw(_whole(16)), draw(_whole(8))
+    if draw(st.booleans()):  # as most have it
+        values["uid"] = values["real_uid"] = values["effective_uid"]
     for column in ("local_port", "peer_port"):
         values[column] = draw(_whole(16))
     return tuple(values[name] for name in SESSION.names or ())

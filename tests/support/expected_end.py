@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otel_tcplife.conventions import ATTRIBUTES
+from tests.support.origin import unix_ns
 from tests.support.received import ReceivedLog, Scalar
 
 CLOSED, FAILED = "tcplife.session.closed", "tcplife.connect.failed"
@@ -15,7 +16,12 @@ ANY_NUMBER = 1 << 62
 CLOCK_STEP = 50_000_000
 """ns by which the wall clock may be adjusted while a test runs."""
 
-_RETRANSMITS = "tcplife.retransmits"
+_RETRANSMITS, _AT_FIRST = "tcplife.retransmits", "tcplife.handshake.retransmits"
+
+HEALTH = {_RETRANSMITS, _AT_FIRST, "tcplife.retransmission_timeouts", "tcplife.segments.out_of_order"}
+"""What a kernel whose CPUs are busy may count though nothing is lost; it is there where there was any."""
+
+_CREATED, _LONG_AGO = "process.creation.time", "1970-01-01T00:00:00.000Z"
 
 Bounds = tuple[int, int]
 """Least and most."""
@@ -41,6 +47,8 @@ class ExpectedEnd:
     """Segments that were sent again: a kernel whose CPUs are busy may do so though nothing is lost."""
     closed: Bounds | None = None
     """Unix ns within which it was closed."""
+    created: Bounds | None = None
+    """Unix ns within which its owner was created."""
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -59,7 +67,9 @@ class ExpectedEnd:
     def _of_attributes(self, log: ReceivedLog) -> list[str]:
         names = {*self.attributes}
         if self.exhaustive:
-            names |= log.attributes.keys() - self.measured.keys() - self.unspecified - {_RETRANSMITS}
+            names |= log.attributes.keys() - self.measured.keys() - self.unspecified - HEALTH
+        if self.created:
+            names.discard(_CREATED)
         return [
             f"{name} is {log.attributes.get(name)!r}, not {self.attributes.get(name)!r}"
             for name in sorted(names)
@@ -82,6 +92,8 @@ class ExpectedEnd:
                 log.time_unix_nano,
                 (self.closed[0] - CLOCK_STEP, self.closed[1] + CLOCK_STEP),
             )
+        if self.created:
+            bounds[_CREATED] = unix_ns(str(log.attributes.get(_CREATED, _LONG_AGO))), self.created
         return wrong + [
             f"{name} is {value}, not from {within[0]} to {within[1]}"
             for name, (value, within) in bounds.items()
@@ -91,12 +103,15 @@ class ExpectedEnd:
 
 def _of_all(log: ReceivedLog, event: str) -> list[str]:
     """What holds for each record of this event."""
+    retransmits, at_first = (int(log.attributes.get(name, 0)) for name in (_RETRANSMITS, _AT_FIRST))
     severity = (13, "WARN") if "error.type" in log.attributes else (9, "INFO")
     holds = {
         f"the event is {log.event_name}, not {event}": log.event_name == event,
         f"the severity is {log.severity_text}": (log.severity_number, log.severity_text) == severity,
         "it was observed before it was": log.time_unix_nano <= log.observed_time_unix_nano,
-        "nothing was sent again, and yet there": log.attributes.get(_RETRANSMITS) != 0,
+        "nothing was counted, and yet is there": 0 not in {log.attributes.get(name) for name in HEALTH},
+        "more was sent again at first than ever": at_first <= retransmits,
+        "not all that was sent again before it failed is": retransmits == at_first or event != FAILED,
         f"not all of {sorted(log.attributes)} are known": log.attributes.keys()
         <= {attribute.name for attribute in ATTRIBUTES},
     }

@@ -41,8 +41,12 @@ class Socket:
 
 
 def tcp_counters(process: Path) -> dict[str, int]:
-    """What has happened so far in the namespace of a process, as `Tcp:` of /proc/PID/net/snmp (RFC 4022) counts it."""
-    lines = [line.split()[1:] for line in (process / "net/snmp").read_text().splitlines() if line.startswith("Tcp:")]
+    """What has happened so far in the namespace of a process, as /proc/PID/net counts it for TCP (nstat(8))."""
+    return _counters(process / "net/snmp", "Tcp:") | _counters(process / "net/netstat", "TcpExt:")
+
+
+def _counters(table: Path, group: str) -> dict[str, int]:
+    lines = [line.split()[1:] for line in table.read_text().splitlines() if line.startswith(group)]
     return {name: int(value) for name, value in zip(*lines)}
 
 

@@ -160,6 +160,7 @@ def _end(session: Session, role: str, scenario: str, special: dict[str, Any], se
             "tcplife.rtt.smoothed": (1, longest),
         },
         closed=(closing[0].began_unix, closing[-1].ended_unix),
+        created=(session.client if is_client else session.server).origin.created,
         retransmits=(sent_again, sent_again + sent_again_meanwhile),
     )
 
@@ -198,6 +199,7 @@ def refused_between(client: Actor, server: Actor, family: Family) -> list[Expect
                 "tcplife.rtt.smoothed": None,
             },
             closed=(connecting.began_unix, connecting.ended_unix),
+            created=client.origin.created,
             retransmits=(0, 0),
         )
     ]
@@ -226,4 +228,8 @@ def _identity(family: Family, actor: Actor, ports: tuple[int, int]) -> dict[str,
         "tcplife.comm": actor.comm,
         "process.executable.name": actor.executable,
         "process.user.id": actor.uid,
+        "process.real_user.id": None,
+        "tcplife.socket.user.id": None,
+        "process.parent_pid": actor.origin.parent_pid,
+        "process.vpid": None,
     }

@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.resource import Resources
-from otel_tcplife.export.sdk.emit import ProviderMetrics
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.instruments import ACTIVE, CARDINALITY_LIMIT, PROBE_SESSIONS
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.ledger import Ledger

@@ -7,7 +7,7 @@ import pytest
 
 from otel_tcplife.host import THE_HOST, Entity
 from otel_tcplife.probe import bpf, containers
-from otel_tcplife.probe.containers import Containers, entity
+from otel_tcplife.probe.containers import Cgroup, Containers, entity_at
 from otel_tcplife.session import SessionBatch, empty
 
 _ID = "5f9b7a3c" * 8
@@ -37,7 +37,7 @@ _POD = "kubepods-burstable-pod8a1f6d8e_6c7e_4f5c_9d0d_d3a2e5b8c111.slice"
     ],
 )
 def test_the_innermost_container(path: str) -> None:
-    assert entity(path).container_id == _ID
+    assert entity_at(path).container_id == _ID
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_innermost_container(path: str) -> None:
     ],
 )
 def test_outside_of_any(path: str) -> None:
-    assert entity(path).container_id == ""
+    assert entity_at(path).container_id == ""
 
 
 _UID = "8a1f6d8e-6c7e-4f5c-9d0d-d3a2e5b8c111"
@@ -86,10 +86,34 @@ _STATIC = "0123456789abcdef" * 2
     ],
 )
 def test_the_pod(path: str, found: Entity) -> None:
-    assert entity(path) == found
+    assert entity_at(path) == found
 
 
-_OLD = 7
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (b"/system.slice/nginx.service", "0::/system.slice/nginx.service"),
+        (b"/user.slice/user-0.slice/session-1.scope", "0::/user.slice/user-0.slice/session-1.scope"),
+        (f"/system.slice/crio-conmon-{_ID}.scope".encode(), f"0::/system.slice/crio-conmon-{_ID}.scope"),
+        ("/caf\u00e9.service".encode(), "0::/caf\u00e9.service"),
+        (b"/a\x1b[31m\xff.service", "0::/a\ufffd[31m\ufffd.service"),
+        (b"/", None),
+        (f"/docker/{_ID}".encode(), None),
+        (f"/docker/{_ID}/system.slice/nginx.service".encode(), None),
+        (b"/" + b"a" * 253, "0::/" + "a" * 253),
+        (b"/" + b"a" * 254, None),  # the kernel may have cut it
+    ],
+)
+def test_a_cgroup_outside_of_any_is_shown_as_proc_has_it(path: bytes, shown: str | None) -> None:
+    assert Cgroup.at(path).shown == shown
+
+
+def test_where_not_all_of_the_path_is_seen_it_is_not_shown() -> None:
+    assert Cgroup.at(b"/system.slice/nginx.service", absolute=False) == Cgroup(THE_HOST, None)
+    assert Cgroup.at(f"/docker/{_ID}".encode(), absolute=False).entity == Entity(_ID)
+
+
+_OLD, _SERVICE, _PATH = 7, 8, "/system.slice/nginx.service"
 
 
 def _no_path(_map_fd: int, _cgroup: int, _size: int) -> None:
@@ -99,8 +123,9 @@ def _no_path(_map_fd: int, _cgroup: int, _size: int) -> None:
 @pytest.fixture
 def old_container(monkeypatch: pytest.MonkeyPatch) -> Containers:
     """With one container that is older than tracing; the kernel has paths of none that are newer."""
-    monkeypatch.setattr(containers, "_hierarchy", lambda: iter([(_OLD, f"/docker/{_ID}")]))
+    monkeypatch.setattr(containers, "_hierarchy", lambda: iter([(_OLD, f"/docker/{_ID}"), (_SERVICE, _PATH)]))
     monkeypatch.setattr(bpf, "lookup", _no_path)
+    monkeypatch.setattr(containers, "_WALK_SHARE", float("inf"))  # it may look again at once, however slow this host is
     return Containers(-1)
 
 
@@ -114,6 +139,8 @@ def test_a_batch_that_waits_keeps_its_container(old_container: Containers) -> No
     old_container.learn(_batch(_OLD, 1))
     old_container.learn(_batch(1000, 70_000))
     assert old_container.entity_of(_OLD) == Entity(_ID)
+    assert old_container.cgroup_of(_OLD) is None
+    assert old_container.cgroup_of(_SERVICE) == "0::/system.slice/nginx.service"
 
 
 @pytest.mark.parametrize("others", [65_535, 65_536, 70_000, 200_000])

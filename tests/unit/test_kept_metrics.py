@@ -53,7 +53,7 @@ def test_what_fails_is_kept_once_until_it_has_arrived(tmp_path: Path, http_recei
     run = Run(tmp_path, http_receiver)
     http_receiver.answer = Answer(503)
     assert [run.export(1), run.export(2), run.export(3)] == [True] * 3
-    assert run.spool.items("otlp_metrics") == 3  # the data points of one series in three metrics
+    assert run.spool.items("otlp_metrics") == 5  # the data points of one series in four metrics
     http_receiver.requests.clear()
     http_receiver.answer = Answer(200, PROTOBUF)
     assert not run.export(4)
@@ -93,7 +93,7 @@ def test_what_was_kept_stays_until_the_next_is(
         patched.setattr("otel_tcplife.export.otlp.spool_file.row", ends)
         with pytest.raises(KeyboardInterrupt):
             run.export(2)
-    assert run.spool.items("otlp_metrics") == 3
+    assert run.spool.items("otlp_metrics") == 5
     run.end()
 
 

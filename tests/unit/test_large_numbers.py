@@ -22,7 +22,8 @@ from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.otlp.files import OtlpFiles
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import Resources
-from otel_tcplife.export.sdk.emit import ProviderMetrics, log_records
+from otel_tcplife.export.sdk.emit import log_records
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.ledger import Ledger
 from otel_tcplife.pipeline.source import Stats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from dataclasses import fields
 import pytest
 
 from otel_tcplife import cli, environment_variables
-from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP
+from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP, MAX_QUEUE_SIZE
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.line_file import file_limits
 from otel_tcplife.log_options import LogOptions
-from otel_tcplife.options import DEFAULT_SIZES, OPTIONS, Filters, Option, Scope, read_options
+from otel_tcplife.options import DEFAULT_SIZES, OPTIONS, RING_BYTES, Filters, Option, Scope, read_options
 from otel_tcplife.probe.btf import read_kernel_btf
 from otel_tcplife.probe.program import program_text
+from otel_tcplife.session import SESSION
 
 _IMPORT_OF_THE_NAMES = """
 import sys
@@ -37,6 +39,17 @@ def test_the_names_of_the_variables_are_imported_alone() -> None:
     command = [sys.executable, "-c", _IMPORT_OF_THE_NAMES]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["otel_tcplife", "otel_tcplife.environment_variables"]
+
+
+@pytest.mark.parametrize(
+    ("option", "size"),
+    [(RING_BYTES, SESSION.itemsize + 8), (MAX_QUEUE_SIZE, SESSION.itemsize)],  # the ring has a header before each
+)
+def test_what_a_session_takes_is_as_the_help_has_it(option: Option[int], size: int) -> None:
+    """That of MAX_SESSIONS is compared with the maps of the kernel in tests/live/test_map_memory.py."""
+    found = re.search(r"about (\d+) bytes", option.help)
+    assert found
+    assert int(found[1]) == pytest.approx(size, rel=0.02)
 
 
 def test_no_name_and_no_flag_stands_twice() -> None:

@@ -52,7 +52,7 @@ def _metrics(count: int = 1) -> MetricsData:
 
 def test_over_http(http_receiver: HttpReceiver) -> None:
     config = configured("metrics", f"http://{http_receiver.address}", HEADERS="key=value", COMPRESSION="deflate")
-    assert metric_exporter(config).export(_metrics()) == Exported(3)
+    assert metric_exporter(config).export(_metrics()) == Exported(5)
     (request,) = http_receiver.requests
     assert (request.path, request.headers["key"]) == ("/v1/metrics", "value")
     assert len(ExportMetricsServiceRequest.FromString(zlib.decompress(request.body)).resource_metrics) == 1
@@ -62,13 +62,13 @@ def test_over_http_with_tls(http_receiver: HttpReceiver, tls: Tls) -> None:
     http_receiver.speak_tls(tls, ask_client=True)
     client = {"CLIENT_CERTIFICATE": str(tls.client_cert), "CLIENT_KEY": str(tls.client_key)}
     config = configured("metrics", f"https://{http_receiver.address}", CERTIFICATE=str(tls.ca), **client)
-    assert metric_exporter(config).export(_metrics()) == Exported(3)
+    assert metric_exporter(config).export(_metrics()) == Exported(5)
     assert len(http_receiver.requests) == 1
 
 
 def test_over_grpc(grpc_receiver: GrpcReceiver) -> None:
     config = configured("metrics", f"http://{grpc_receiver.address}", PROTOCOL="grpc", HEADERS="key=value")
-    assert metric_exporter(config).export(_metrics()) == Exported(3)
+    assert metric_exporter(config).export(_metrics()) == Exported(5)
     (request,) = grpc_receiver.requests
     assert request.headers["key"] == "value"
     assert len(ExportMetricsServiceRequest.FromString(request.body).resource_metrics) == 1
@@ -78,7 +78,7 @@ def test_over_grpc_with_tls(serve_grpc: Callable[..., GrpcReceiver], tls: Tls) -
     receiver = serve_grpc(grpc_credentials(tls, ask_client=True))
     client = {"CLIENT_CERTIFICATE": str(tls.client_cert), "CLIENT_KEY": str(tls.client_key)}
     config = configured("metrics", receiver.address, PROTOCOL="grpc", CERTIFICATE=str(tls.ca), **client)
-    assert metric_exporter(config).export(_metrics()) == Exported(3)
+    assert metric_exporter(config).export(_metrics()) == Exported(5)
     assert len(receiver.requests) == 1
 
 
@@ -101,10 +101,10 @@ def _counts(requests: list[Request]) -> dict[str, int]:
 def test_no_request_is_larger_than_asked_for(most_bytes: int, http_receiver: HttpReceiver) -> None:
     config = configured("metrics", http_receiver.endpoint)
     exported = metric_exporter(config, most_bytes=most_bytes).export(_metrics(200))
-    assert exported == Exported(600)
+    assert exported == Exported(1000)
     sizes = [len(request.body) for request in http_receiver.requests]
     # One data point alone is never divided
-    assert all(size <= most_bytes for size in sizes) or len(sizes) == 600
+    assert all(size <= most_bytes for size in sizes) or len(sizes) == 1000
     assert _counts(http_receiver.requests) == {f"program-{number}": 1 for number in range(200)}
 
 
@@ -113,9 +113,9 @@ def test_requests_are_smaller_where_grpc_takes_no_larger_ones(
 ) -> None:
     receiver = serve_grpc(max_receive_message_length=50_000)
     exporter = metric_exporter(configured("metrics", receiver.endpoint, PROTOCOL="grpc"))
-    assert exporter.export(_metrics(200)) == Exported(600)
+    assert exporter.export(_metrics(200)) == Exported(1000)
     first = len(receiver.requests)
-    assert exporter.export(_metrics(200)) == Exported(600)
+    assert exporter.export(_metrics(200)) == Exported(1000)
     for taken in (receiver.requests[:first], receiver.requests[first:]):
         assert _counts(taken) == {f"program-{number}": 1 for number in range(200)}
     assert len(logged) == 1
@@ -128,7 +128,7 @@ def test_requests_are_smaller_where_grpc_takes_no_larger_ones(
 def test_nothing_is_left_of_a_partial_success(http_receiver: HttpReceiver) -> None:
     http_receiver.answer = Answer(200, PROTOBUF, partial_success(2, "too old"))
     exported = metric_exporter(configured("metrics", http_receiver.endpoint)).export(_metrics())
-    assert exported == Exported(3, (), "too old", rejected=2)
+    assert exported == Exported(5, (), "too old", rejected=2)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_all_is_left_of_what_is_refused(
 ) -> None:
     http_receiver.answer = answer
     exported = metric_exporter(configured("metrics", http_receiver.endpoint)).export(_metrics())
-    rejected = 0 if is_worth_retrying else 3
+    rejected = 0 if is_worth_retrying else 5
     assert exported == Exported(
-        3, (0, 1, 2), failure.format(http_receiver.address), is_worth_retrying, rejected=rejected
+        5, (0, 1, 2, 3, 4), failure.format(http_receiver.address), is_worth_retrying, rejected=rejected
     )
 
 

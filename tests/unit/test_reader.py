@@ -81,6 +81,9 @@ class Exporting:
     def add(self, batch: SessionBatch) -> None:
         raise NotImplementedError
 
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        raise NotImplementedError
+
     def collect(self) -> MetricsData:
         self.collected += 1
         return NO_METRICS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -46,6 +46,11 @@ class _Source:
             raise self._error_in_drain
         return empty(1)
 
+    wants_scan = False
+
+    def open_sessions(self) -> Iterator[SessionBatch]:
+        return iter(())
+
     def stats(self) -> Stats:
         return Stats({}, seen=0)
 
@@ -76,6 +81,9 @@ class _Adding:
         if self._error:
             raise self._error
         self.added += len(batch)
+
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        self.add(batch)
 
     def shutdown(self, deadline: Deadline) -> None:
         if self._error:

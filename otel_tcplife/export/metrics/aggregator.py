@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
@@ -22,11 +23,13 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
+from otel_tcplife.export.metrics.open_sessions import OpenSessions
 from otel_tcplife.export.metrics.preference import Preference
+from otel_tcplife.export.metrics.series import Attributes
 from otel_tcplife.export.metrics.window import Point, Window
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
-from otel_tcplife.instruments import CounterMetric
+from otel_tcplife.instruments import ACTIVE, CounterMetric
 from otel_tcplife.own_metrics import OPERATION_DURATION
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.self_telemetry import Durations, SelfTelemetry
@@ -54,8 +57,11 @@ class _Counted(NamedTuple):
     at: int
 
 
+_Active = Mapping[Entity, Sequence[tuple[Attributes, int]]]
+
+
 class Aggregator:
-    """Histograms of all sessions added, and the counters beside them. Threads may add and collect at once.
+    """Histograms and sums of all sessions added, and the counters beside them. Threads may add and collect at once.
 
     Where delta is preferred, what was collected is gone, unless it is put back because it was not delivered.
     """
@@ -79,8 +85,12 @@ class Aggregator:
         self._started = time.time_ns()
         self._window = self._collected_window = self._new_window(self._started)
         self._counted: dict[_Key, _Counted] = {}
-        self._collected: list[Point | tuple[_Key, _Counted | None]] = []
-        """Where each data point of the last collecting comes from; of a counter, with what was exported before."""
+        self._collected: list[Point | tuple[_Key, _Counted | None] | None] = []
+        """Where each data point of the last collecting comes from; of a counter, with what was exported before.
+
+        None where the next collecting has it anyway.
+        """
+        self._open = OpenSessions(host)
         self._busy: dict[Entity, float] = {}
         """When a session of an entity was last added, in seconds of time.monotonic()."""
         self._changed: set[Entity] = set()
@@ -98,11 +108,23 @@ class Aggregator:
             if sum(map(len, self._pending)) >= _COUNTED_TOGETHER:
                 self._count()
 
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Count what sessions that go on have more than at the last scan, and how many they are.
+
+        The batches of a scan follow one another, the last of which may be empty.
+        """
+        with self._lock:
+            self._open.add(batch, is_last=is_last)
+            self._add_to_window(batch, go_on=True)
+
     def _count(self) -> None:
         batch = concatenated(self._pending)
         self._pending.clear()
+        self._add_to_window(batch, go_on=False)
+
+    def _add_to_window(self, batch: SessionBatch, *, go_on: bool) -> None:
         if len(batch):
-            entities = self._window.add(batch)
+            entities = self._window.add(batch, go_on=go_on)
             self._busy.update(dict.fromkeys(entities, time.monotonic()))
             self._changed.update(entities)
 
@@ -113,17 +135,13 @@ class Aggregator:
             self._count()
             self._start_by(now)
             self._forget_idle()
-            self._collected = [*self._window.points(THE_HOST)]
-            own = [
-                *self._histograms(THE_HOST, now),
-                *(self._counter(counter, now) for counter in self._counters),
-                *self._durations(now),
-            ]
+            self._collected = []
+            active = self._active()
+            own = [*self._of_entity(THE_HOST, active, now), *self._of_tracer(now)]
             resource_metrics = [self._resource_metrics(THE_HOST, own)]
-            for entity in self._window.entities:
+            for entity in dict.fromkeys([*self._window.entities, *active]):
                 if entity != THE_HOST:
-                    self._collected += self._window.points(entity)
-                    resource_metrics.append(self._resource_metrics(entity, self._histograms(entity, now)))
+                    resource_metrics.append(self._resource_metrics(entity, self._of_entity(entity, active, now)))
             self._collected_window = self._window
             if self._preference.delta_histograms:
                 self._window = self._new_window(now)
@@ -168,7 +186,7 @@ class Aggregator:
                 points = [source for source in sources if isinstance(source, Point)]
                 self._window.take_over(self._collected_window, points)
             for source in sources:
-                if not isinstance(source, Point):
+                if source and not isinstance(source, Point):
                     self._put_counter_back(*source)
 
     def _put_counter_back(self, key: _Key, before: _Counted | None) -> None:
@@ -177,8 +195,32 @@ class Aggregator:
         else:
             self._counted[key] = before
 
-    def _histograms(self, entity: Entity, now: int) -> Iterable[Metric]:
-        return self._window.metrics(entity, now, _temporality(self._preference.delta_histograms))
+    def _of_entity(self, entity: Entity, active: _Active, now: int) -> Iterator[Metric]:
+        """All metrics of an entity."""
+        self._collected += self._window.points(entity)
+        yield from self._window.metrics(entity, now, _temporality(self._preference.delta_histograms))
+        values = active.get(entity, ())
+        self._collected += [None] * len(values)
+        points = [NumberDataPoint(attributes, self._started, now, count) for attributes, count in values]
+        data = Sum(points, _temporality(False), is_monotonic=False)
+        yield Metric(ACTIVE.name, ACTIVE.brief, ACTIVE.unit, data)
+
+    def _active(self) -> _Active:
+        """How many sessions are open, by entity and attributes; those that no process has open have none."""
+        if ACTIVE not in self._counters:
+            return {}
+        found = Counter(self._open.found())
+        total = sum(int(count) for _, count in self._counters[ACTIVE]())
+        found[THE_HOST, frozenset()] += max(total - found.total(), 0)  # sessions may have ended since the scan
+        values: dict[Entity, list[tuple[Attributes, int]]] = {}
+        for (entity, attributes), count in found.items():
+            values.setdefault(entity, []).append((dict(attributes), count))
+        return values
+
+    def _of_tracer(self, now: int) -> Iterator[Metric]:
+        """What there is to say of the tracer itself."""
+        yield from (self._counter(counter, now) for counter in self._counters if counter is not ACTIVE)
+        yield from self._durations(now)
 
     def _counter(self, counter: CounterMetric, now: int) -> Metric:
         delta = self._preference.delta_counters and counter.monotonic

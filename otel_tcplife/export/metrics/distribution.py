@@ -73,12 +73,12 @@ class Distribution:
     def add(self, grouping: Grouping, values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> None:
         """Add values, in the order of the grouping, where they are present."""
         counts = np.add.reduceat(present, grouping.starts, dtype=np.int64)
-        sums = _sums(np.where(present, values, 0), grouping.starts)
+        totals = sums(np.where(present, values, 0), grouping.starts)
         least = np.minimum.reduceat(np.where(present, values, values.max()), grouping.starts)
         most = np.maximum.reduceat(np.where(present, values, values.min()), grouping.starts)
         some = counts > 0
         self._add(
-            grouping.rows[some], counts[some], *(np.array(each, np.object_)[some] for each in (sums, least, most))
+            grouping.rows[some], counts[some], *(np.array(each, np.object_)[some] for each in (totals, least, most))
         )
 
     def merge(self, row: int, other: Distribution, its_row: int) -> None:
@@ -100,7 +100,7 @@ class Distribution:
         return [row for row in rows if row < known and self.count[row]]
 
 
-def _sums(values: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> list[int] | list[float]:
+def sums(values: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> list[int] | list[float]:
     """The sum of the values from each start to the next: of integers exact, also where it takes more than 64 bits."""
     if values.dtype.kind == "f":
         return np.add.reduceat(values, starts).tolist()

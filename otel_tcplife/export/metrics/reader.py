@@ -75,6 +75,10 @@ class Aggregation(Protocol):
         """Add them."""
         ...
 
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Add what sessions that go on have more than at the last scan."""
+        ...
+
     def collect(self) -> MetricsData:
         """All metrics as they stand."""
         ...
@@ -113,8 +117,13 @@ class PeriodicReader:
         *,
         target: str,
         give_up: Callable[[], None],
+        before: Callable[[], None] = lambda: None,
     ) -> None:
-        """`interval` in seconds; `target` is for the eyes of the user; `give_up` ends an export that takes too long."""
+        """`interval` in seconds; `target` is for the eyes of the user; `give_up` ends an export that takes too long.
+
+        `before` is called before each collecting.
+        """
+        self._before = before
         self._aggregation = aggregation
         self._export = export
         self._give_up = give_up
@@ -128,6 +137,10 @@ class PeriodicReader:
     def add(self, batch: SessionBatch) -> None:
         """Add sessions up."""
         self._aggregation.add(batch)
+
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Add what sessions that go on have more than at the last scan."""
+        self._aggregation.add_open(batch, is_last=is_last)
 
     def shutdown(self, deadline: Deadline) -> None:
         """Export once more, when all sessions were added, while there is time."""
@@ -163,6 +176,7 @@ class PeriodicReader:
 
     def _once(self) -> Exported:
         try:
+            self._before()
             exported = self._export(self._aggregation.collect())
             self._aggregation.put_back(exported.undelivered)
         except Exception as error:  # noqa: BLE001 the next time it may do, and the thread must live to try that

@@ -1,4 +1,4 @@
-"""The histograms of all sessions of one time, a row for each attribute set."""
+"""The histograms and sums of all sessions of one time, a row for each attribute set."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric
 from otel_tcplife.export.metrics.distribution import Grouping
 from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets
 from otel_tcplife.export.metrics.series import Keys, Rows, Series
+from otel_tcplife.export.metrics.sums import Sums
 from otel_tcplife.host import THE_HOST, Entity, Host
-from otel_tcplife.instruments import HISTOGRAMS, HistogramMetric
+from otel_tcplife.instruments import HISTOGRAMS, SUMS, HistogramMetric, SumMetric
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
+
+METRICS: Sequence[HistogramMetric | SumMetric] = (*HISTOGRAMS, *SUMS)
 
 
 class Point(NamedTuple):
     """Where a data point comes from."""
 
     metric: int
-    """Index in HISTOGRAMS."""
+    """Index in METRICS."""
     row: int
 
 
 class Window:
-    """The histograms of sessions from one time on.
+    """The metrics of sessions from one time on.
 
     Metrics whose series and measurements have the same attributes have the same rows for them.
     """
@@ -37,16 +40,19 @@ class Window:
         self._start = start
         self._last_collected = start
         buckets = ExponentialBuckets if exponential else ExplicitBuckets
-        self._buckets = [buckets(metric.bounds) for metric in HISTOGRAMS]
+        self._buckets = [Sums() if isinstance(metric, SumMetric) else buckets(metric.bounds) for metric in METRICS]
         made: dict[object, Series] = {}
-        self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in HISTOGRAMS]
+        self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in METRICS]
         self._starts: dict[Entity, int] = {}
         """Of those that were first met, or met again, after the window began."""
         self._earlier_starts: dict[Point, int] = {}
         """Of rows that have values of an earlier window."""
 
-    def add(self, batch: SessionBatch) -> Sequence[Entity]:
-        """Add sessions, of which there are some; return the entities that they are of."""
+    def add(self, batch: SessionBatch, *, go_on: bool = False) -> Sequence[Entity]:
+        """Add sessions, of which there are some; return the entities that they are of.
+
+        What goes on is in the sums alone, with what it has more than at the last scan.
+        """
         columns = SessionColumns(batch, self._host)
         keys = Keys(columns)
         for entity in keys.entities:
@@ -54,7 +60,9 @@ class Window:
                 self._starts.setdefault(entity, self._last_collected)
         by_key = Grouping(keys.of_records)
         grouped: dict[Series, Grouping] = {}
-        for metric, series, buckets in zip(HISTOGRAMS, self._series, self._buckets):
+        for metric, series, buckets in zip(METRICS, self._series, self._buckets):
+            if go_on and isinstance(metric, HistogramMetric):
+                continue
             if series not in grouped:
                 grouped[series] = _grouped(by_key, keys, series.of(keys))
             buckets.grow(len(series.rows))
@@ -93,8 +101,8 @@ class Window:
         self._last_collected = now
 
     def metrics(self, entity: Entity, now: int, temporality: AggregationTemporality) -> Iterator[Metric]:
-        """A metric of an entity for each of HISTOGRAMS, its data points in the order of points()."""
-        for index, (metric, series, buckets) in enumerate(zip(HISTOGRAMS, self._series, self._buckets)):
+        """A metric of an entity for each of METRICS, its data points in the order of points()."""
+        for index, (metric, series, buckets) in enumerate(zip(METRICS, self._series, self._buckets)):
             points = buckets.points(
                 buckets.used(series.rows_of(entity)),
                 series.attributes_of,
@@ -132,12 +140,12 @@ class Window:
         return self._starts.get(self.entity_of(point), self._start) if known is None else known
 
 
-def _likeness(metric: HistogramMetric) -> object:
+def _likeness(metric: HistogramMetric | SumMetric) -> object:
     """What is the same of metrics that have the same rows."""
     return metric.attributes, tuple(frozenset(each.attributes.items()) for each in metric.measurements)
 
 
-def _series(metric: HistogramMetric) -> Series:
+def _series(metric: HistogramMetric | SumMetric) -> Series:
     return Series(metric.attributes, [measurement.attributes for measurement in metric.measurements])
 
 

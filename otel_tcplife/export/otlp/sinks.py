@@ -25,6 +25,7 @@ from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 
@@ -45,6 +46,8 @@ class Opening:
     """For what leaves the spool, which is a queue."""
     itself: SelfTelemetry
     """For what the sinks say of themselves."""
+    scans: ScanRequests
+    """Where they ask for a scan of the open sessions."""
     logs: LogOptions = field(default_factory=LogOptions)
 
 
@@ -107,7 +110,13 @@ class OtlpSinks:
             kept = KeptMetrics(self._opened_spool(self._directory, opening, sinks), f"{target.name}_metrics")
         exporter = OtlpMetricExporter(sender, kept)
         reader = PeriodicReader(
-            aggregator, exporter.export, self._interval, opening.deadline, target=target.shown, give_up=exporter.close
+            aggregator,
+            exporter.export,
+            self._interval,
+            opening.deadline,
+            target=target.shown,
+            give_up=exporter.close,
+            before=opening.scans.wait,
         )
         sinks.inline.append(reader)
 

@@ -6,13 +6,10 @@ opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the 
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger_provider
-from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
+from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -20,18 +17,17 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.body import body_columns
-from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, Attribute, attributes_with
+from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, attributes_with
 from otel_tcplife.export.otlp.endpoint import error_line
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.export.sdk.settings import BatchLimits
 from otel_tcplife.host import UNKNOWN_HOST, Host
-from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, CounterMetric
 from otel_tcplife.log_options import LogOptions
-from otel_tcplife.pipeline.counters import Totals
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.selection import Select
-from otel_tcplife.session import SessionBatch, ended
+from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
@@ -119,89 +115,6 @@ def log_records(
         )
 
 
-class ProviderMetrics:
-    """An inline sink: records each session in the histograms of a meter provider, and lets it observe counters.
-
-    A provider can be told of its instruments only once, so that it keeps them while one tracing follows another.
-    """
-
-    def __init__(self, provider: MeterProvider) -> None:
-        self._counters: Mapping[CounterMetric, Totals] = {}
-        self._host = UNKNOWN_HOST
-        self._process = os.getpid()
-        """The process that counts."""
-        self._before: dict[CounterMetric, Counter[frozenset[tuple[str, str]]]] = {}
-        meter = provider.get_meter(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
-        self._histograms = [
-            (
-                meter.create_histogram(
-                    metric.name, metric.unit, metric.brief, explicit_bucket_boundaries_advisory=metric.bounds
-                ),
-                metric,
-            )
-            for metric in HISTOGRAMS
-        ]
-        for counter in COUNTERS:
-            self._register(meter, counter)
-
-    def observe(self, counters: Mapping[CounterMetric, Totals], host: Host = UNKNOWN_HOST) -> None:
-        """Record sessions of this host, and observe these counters, from now on; sums go on from where others ended."""
-        self._process = os.getpid()
-        self._host = host
-        self._counters = counters
-
-    def end(self) -> None:
-        """Observe the monotonic counters as they now stand."""
-        ended = {counter: totals() for counter, totals in self._counters.items() if counter.monotonic}
-        self._counters = {}
-        for counter, values in ended.items():
-            before = self._before.setdefault(counter, Counter())
-            before.update({frozenset(attributes.items()): value for attributes, value in values})
-
-    def forget(self) -> None:
-        """Observe nothing: this process is a fork of the one that counts."""
-        self._process = os.getpid()
-        self._counters = {}
-        self._before = {}
-
-    def shutdown(self, deadline: Deadline) -> None:
-        """Nothing: the provider is another's."""
-
-    def add(self, batch: SessionBatch) -> None:
-        """Record each session of the batch."""
-        columns = SessionColumns(ended(batch), self._host)
-        of_records = {metric.attributes: _present(metric.attributes, columns) for metric in HISTOGRAMS}
-        for histogram, metric in self._histograms:
-            for measurement in metric.measurements:
-                values = measurement.values(columns).to_list()
-                for value, attributes in zip(values, of_records[metric.attributes]):
-                    if value is not None:
-                        histogram.record(value, {**attributes, **measurement.attributes})
-
-    def _register(self, meter: Meter, counter: CounterMetric) -> None:
-        def observations(_: CallbackOptions) -> Iterable[Observation]:
-            if os.getpid() != self._process:  # forked otherwise than by Python: locks may be held for ever
-                return []
-            values = Counter(self._before.get(counter, {}))
-            if counter in self._counters:
-                now = self._counters[counter]()
-                values.update({frozenset(attributes.items()): value for attributes, value in now})
-            return [Observation(value, dict(attributes)) for attributes, value in values.items()]
-
-        create = meter.create_observable_counter if counter.monotonic else meter.create_observable_up_down_counter
-        create(counter.name, [observations], counter.unit, counter.brief)
-
-
-_metrics_of: WeakKeyDictionary[MeterProvider, ProviderMetrics] = WeakKeyDictionary()
-
-
-def _present(attributes: Sequence[Attribute], columns: SessionColumns) -> list[dict[str, str | int | float | bool]]:
-    """Those that are known of each record."""
-    names = [attribute.name for attribute in attributes]
-    rows = zip(*(attribute.values(columns) for attribute in attributes))
-    return [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
-
-
 def has_global_providers() -> bool:
     """Whether somebody has set up a global provider of logs or of metrics."""
     return isinstance(get_logger_provider(), SdkLoggerProvider) or isinstance(get_meter_provider(), SdkMeterProvider)
@@ -227,6 +140,11 @@ class Providers:
             selected = self._select(batch) if self._select else batch
             return {**self._logs.export(selected), Outcome.UNSELECTED: len(batch) - len(selected)}
 
+    def add_open(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Count what sessions that go on have more than at the last scan."""
+        with forks.held_off():
+            self._metrics.add_open(batch, is_last=is_last)
+
     def shutdown(self, deadline: Deadline) -> None:
         """Nothing: the providers are the application's."""
 
@@ -234,14 +152,6 @@ class Providers:
 def provider_logs(provider: LoggerProvider | None, host: Host, options: LogOptions) -> ProviderLogs:
     """The route to the logger provider of an application, the global one if none is given."""
     return ProviderLogs(PROVIDERS, provider or get_logger_provider(), host, options)
-
-
-def provider_metrics(provider: MeterProvider | None) -> ProviderMetrics:
-    """The route to the meter provider of an application, the global one if none is given."""
-    provider = provider or get_meter_provider()
-    if provider not in _metrics_of:
-        _metrics_of[provider] = ProviderMetrics(provider)
-    return _metrics_of[provider]
 
 
 def batching_provider(exporter: LogRecordExporter, resource: Resource, limits: BatchLimits) -> SdkLoggerProvider:

@@ -15,7 +15,8 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.metrics.reader import export_interval, export_timeout
 from otel_tcplife.export.otlp.endpoint import error_line
-from otel_tcplife.export.sdk.emit import ProviderLogs, ProviderMetrics, batching_provider
+from otel_tcplife.export.sdk.emit import ProviderLogs, batching_provider
+from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.export.sdk.settings import batch_limits, check_exemplar_filter, check_providers, check_record_limits
 from otel_tcplife.host import Host
 from otel_tcplife.log_options import LogOptions

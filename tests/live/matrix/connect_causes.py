@@ -21,8 +21,8 @@ class Cause:
     error: str
     obstruct: Obstacle
     families: tuple[Family, ...] = FAMILIES
-    syns_again: int = 0
-    """How often the SYN may be sent again meanwhile."""
+    sends_again: bool = False
+    """Whether the SYN must be sent again before it fails."""
     only_veth: bool = False
 
 
@@ -66,17 +66,17 @@ def _absent(session: Session) -> AbstractContextManager[object]:
 
 def _rejected(kind: str, error: str, families: tuple[Family, ...]) -> Cause:
     """ICMP that comes while connect(2) is still sending is not heeded before the SYN is sent again."""
-    return Cause(kind, error, at_server(f"reject with {kind}"), families, syns_again=1)
+    return Cause(kind, error, at_server(f"reject with {kind}"), families)
 
 
 REFUSED = Cause("refused", "ECONNREFUSED", _nothing)
-UNANSWERED = Cause("unanswered", "ETIMEDOUT", _impatient(at_server("drop")), syns_again=1)
+UNANSWERED = Cause("unanswered", "ETIMEDOUT", _impatient(at_server("drop")), sends_again=True)
 ABSENT = Cause("absent host", "EHOSTUNREACH", _absent, only_veth=True)
 
 _V4, _V6 = (IPV4, MAPPED), (IPV6,)
 
 OTHERS = (
-    Cause("few SYNs", "ETIMEDOUT", _few_syns, syns_again=2),
+    Cause("few SYNs", "ETIMEDOUT", _few_syns, sends_again=True),
     Cause("tcp reset", "ECONNREFUSED", at_server("reject with tcp reset")),
     _rejected("icmp type net-unreachable", "ENETUNREACH", _V4),
     _rejected("icmp type host-unreachable", "EHOSTUNREACH", _V4),
@@ -91,7 +91,7 @@ OTHERS = (
     _rejected("icmpv6 type port-unreachable", "ECONNREFUSED", _V6),
     _rejected("icmpv6 type policy-fail", "EACCES", _V6),
     _rejected("icmpv6 type reject-route", "EACCES", _V6),
-    Cause("dropped on the way out", "ETIMEDOUT", _impatient(_at_client("drop")), syns_again=1),
-    Cause("rejected on the way out", "ECONNREFUSED", _at_client("reject"), syns_again=1),
+    Cause("dropped on the way out", "ETIMEDOUT", _impatient(_at_client("drop")), sends_again=True),
+    Cause("rejected on the way out", "ECONNREFUSED", _at_client("reject")),
     Cause("reset on the way out", "ECONNREFUSED", _at_client("reject with tcp reset")),
 )

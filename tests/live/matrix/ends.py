@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_tcplife.conventions import ATTRIBUTES
+from otel_tcplife.probe.btf import read_kernel_btf
 from tests.live.matrix.network import Namespace
 from tests.support.actor import EXECUTABLE, Actor
 from tests.support.expected_end import ANY_NUMBER, CLOSED, ExpectedEnd
@@ -14,6 +15,8 @@ from tests.support.stopwatch import Stopwatch
 
 NOTHING = ""
 """The event of an end that may not be reported."""
+
+COUNTS_TIMEOUTS = read_kernel_btf().has("tcp_sock", "total_rto")
 
 _ROUND_TRIPS = {"tcplife.rtt.smoothed", "tcplife.rtt.min"}
 
@@ -50,8 +53,12 @@ class End:
     """Whether the kernel must know how long the handshake took; if not, it cannot."""
     duration: bool = True
     """Whether the kernel must know how long it was ESTABLISHED; if not, it cannot."""
+    handshake_retransmits: bool = False
+    """Whether it must have retransmitted a SYN or a SYN-ACK."""
+    out_of_order: bool = False
+    """Whether it must have received something out of order."""
     unreported_syns: int = 0
-    """How many SYNs it may have sent again, where that is not reported: by a connect, or a handshake, that failed."""
+    """How many SYN-ACKs it may have sent again where that is not reported, as its handshake failed."""
 
     @property
     def key(self) -> Key:
@@ -68,7 +75,6 @@ class End:
             "network.peer.port": self.ports[1],
             "tcplife.peer.network": peer_network(self.addresses[1]),
             "tcplife.role": self.role,
-            "process.user.id": self.uid,
         }
         if self.ports[0]:
             known["network.local.port"] = self.ports[0]
@@ -77,9 +83,13 @@ class End:
                 "process.pid": self.owner.pid,
                 "tcplife.comm": self.owner.comm,
                 "tcplife.owner.source": self.owner_source,
+                "process.parent_pid": self.owner.origin.parent_pid,
+                "process.user.id": self.owner.uid,
             }
             if self.executable:
                 known["process.executable.name"] = self.executable
+        if not self.owner or self.uid != self.owner.uid:
+            known["tcplife.socket.user.id"] = self.uid
         if self.event == CLOSED:
             known |= {
                 "tcplife.bytes.sent": self.sent,
@@ -95,7 +105,7 @@ class End:
     def expected(self) -> ExpectedEnd:
         """What is known of it now that it has been played."""
         opened, closed = self.opening, self.closing
-        unspecified: set[str] = set()
+        unspecified = {"process.linux.cgroup"}
         longest = closed.ended - opened.began
         measured: dict[str, tuple[int, int] | None] = {"tcplife.session.duration": None}
         if self.event == CLOSED:
@@ -116,6 +126,12 @@ class End:
             exhaustive=True,
             unspecified=frozenset(unspecified),
             measured=measured,
-            retransmits=(int(self.retransmits), ANY_NUMBER),
+            at_least={
+                "tcplife.handshake.retransmits": int(self.handshake_retransmits),
+                "tcplife.retransmission_timeouts": int(self.handshake_retransmits and COUNTS_TIMEOUTS),
+                "tcplife.segments.out_of_order": int(self.out_of_order),
+            },
+            retransmits=(int(self.retransmits or self.handshake_retransmits), ANY_NUMBER),
             closed=(closed.began_unix, closed.ended_unix),
+            created=self.owner.origin.created if self.owner else None,
         )

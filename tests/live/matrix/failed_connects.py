@@ -93,7 +93,7 @@ def _fail(cause: Cause, way: str, family: Family, over_veth: bool, stage: Stage)
     own = cause is REFUSED
     network = stage.veth if over_veth else stage.loopback if own else stage.made_loopback
     session = _attempt(stage, network, family, _ASYNCIO if way == "asyncio" else MODELS[0])
-    session.client.error, session.client.unreported_syns = cause.error, cause.syns_again
+    session.client.error, session.client.handshake_retransmits = cause.error, cause.sends_again
     with cause.obstruct(session):
         WAYS[way](session, cause.error)
     return session.close()
@@ -131,7 +131,7 @@ def _give_up(how: str, blocking: bool, stage: Stage, network: Network, family: F
     """Nobody answers, and the connect is given up before the kernel does that."""
     session = _attempt(stage, network, family)
     client = session.client
-    client.error, client.unreported_syns = OTHER_ERROR, 2
+    client.error = OTHER_ERROR
     with at_server("drop")(session):
         with Stopwatch() as client.opening:
             if blocking:
@@ -148,7 +148,7 @@ def _abort(stage: Stage, network: Network, family: Family) -> list[End]:
     """Somebody else ends it, as with `ss -K`."""
     session = _attempt(stage, network, family)
     client = session.client
-    client.error, client.unreported_syns = "ECONNABORTED", 1
+    client.error = "ECONNABORTED"
     with at_server("drop")(session), _fails(client):
         client.process.begin("connect", "s", *session.target)
         client.state("SYN_SENT")
@@ -189,7 +189,7 @@ def _unheard(stage: Stage, network: Network, family: Family) -> list[End]:
     session = prepare(stage.fork_server, network, family)
     client, server = session.client, session.server
     client.event, client.error, server.event = FAILED, "ETIMEDOUT", NOTHING
-    client.unreported_syns, server.unreported_syns = 1, 3
+    server.unreported_syns = 3
     client.do("option", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 100)
     with client.namespace.filtering(f"tcp sport {session.target[1]} drop"):
         _block(session, "ETIMEDOUT")

@@ -64,7 +64,7 @@ def _fast_lost(session: Session) -> list[End]:
     with _fast_open(session, _WITHOUT_COOKIE):
         with session.server.namespace.filtering(f"{SYN} {ONCE}"):
             _connect_with(session, 500, fast=False)
-        session.client.retransmits = True
+        session.client.handshake_retransmits = True
         return talk_and_end(session)
 
 

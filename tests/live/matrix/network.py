@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,9 @@ class Namespace:
         with self._lock:
             self._diag.destroy(ends)
 
-    def retransmitted(self) -> int:
-        """Segments retransmitted in it so far."""
-        return tcp_counters(self._proc)["RetransSegs"]
+    def counters(self) -> Counter[str]:
+        """What has happened in it so far."""
+        return Counter(tcp_counters(self._proc))
 
 
 @dataclass(frozen=True)

@@ -117,14 +117,16 @@ def _reset_unread(end: LiveEnd, other: LiveEnd) -> None:
 
 
 def _reset_out_of_order(end: LiveEnd, other: LiveEnd) -> None:
-    """What came out of order counts for neither end."""
+    """The bytes that came out of order count for neither end."""
     end.resets(other)
+    end.do("option", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the second would wait for the first
     end.do("linger")
     with other.namespace.filtering(f"{_to(other)} meta length 540-600 drop"):
         end.do("send", 500)
         end.do("send", 300)
         with end.ending(), other.ending():
             end.close()
+    other.out_of_order = True
     other.close()
 
 
@@ -206,7 +208,7 @@ def _lossy(session: Session) -> list[End]:
         time.sleep(1)  # for longer, the kernel would wait for longer and longer before it sends again
     for end in ends:
         assert end.process.finish() == _MEGABYTE
-        end.sent, end.received, end.retransmits = _MEGABYTE, _MEGABYTE, True
+        end.sent, end.received, end.retransmits, end.out_of_order = _MEGABYTE, _MEGABYTE, True, True
     for end in ends:
         end.acknowledged()
     session.end()

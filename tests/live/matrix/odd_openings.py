@@ -99,7 +99,7 @@ def _ack_lost(session: Session) -> list[End]:
 def _syn_lost(session: Session) -> list[End]:
     with session.server.namespace.filtering(f"{SYN} {ONCE}"):
         session.open()
-    session.client.retransmits = True
+    session.client.handshake_retransmits = True
     return talk_and_end(session)
 
 
@@ -107,7 +107,7 @@ def _syn_ack_lost(session: Session) -> list[End]:
     """The kernel does not know any more when it sent the first one."""
     with session.client.namespace.filtering(f"{SYN_ACK} {ONCE}"):
         session.open()
-    session.server.retransmits, session.server.handshake = True, False
+    session.server.handshake_retransmits, session.server.handshake = True, False
     return talk_and_end(session)
 
 

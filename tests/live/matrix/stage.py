@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,10 +36,10 @@ class Played:
     """What came of a scenario."""
 
     ends: list[End] = field(default_factory=list[End])
-    retransmitted: dict[Namespace, int] = field(default_factory=dict[Namespace, int])
-    """Segments that were retransmitted in the namespaces where only these ends are."""
-    retransmitted_here: int = 0
-    """Segments that anybody has retransmitted meanwhile in the namespace of the tests."""
+    counted: dict[Namespace, Counter[str]] = field(default_factory=dict[Namespace, Counter[str]])
+    """What the kernel counted meanwhile in the namespaces where only these ends are."""
+    counted_here: Counter[str] = field(default_factory=Counter[str])
+    """What it counted of anybody in the namespace of the tests."""
 
 
 Scenario = Callable[[Stage], list[End]]
@@ -82,7 +83,7 @@ def play_all(fork_server: ForkServer, scenarios: Mapping[str, Scenario]) -> dict
 
 def _play(stage: Stage, scenario: Scenario) -> Played:
     made, here = stage.made_loopback.namespaces | stage.veth.namespaces, stage.loopback.client
-    before = {namespace: namespace.retransmitted() for namespace in made | {here}}
+    before = {namespace: namespace.counters() for namespace in made | {here}}
     ends = scenario(stage)
-    after = {namespace: namespace.retransmitted() - count for namespace, count in before.items()}
+    after = {namespace: namespace.counters() - counters for namespace, counters in before.items()}
     return Played(ends, {namespace: after[namespace] for namespace in made}, after[here])

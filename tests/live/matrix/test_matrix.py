@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.matrix.ends import NOTHING, End, Key
+from otel_tcplife.error_types import ERROR_TYPES
+from tests.live.matrix.ends import COUNTS_TIMEOUTS, NOTHING, End, Key
 from tests.live.matrix.failed_connects import CONNECTS
-from tests.live.matrix.network import Namespace
 from tests.live.matrix.odd_endings import ENDINGS
 from tests.live.matrix.odd_openings import OPENINGS
 from tests.live.matrix.sessions import MATRIX
 from tests.live.matrix.stage import Played, Scenario, play_all
-from tests.support.expected_end import CLOSED
 from tests.support.forkserver import ForkServer
 from tests.support.host_agent import HostAgent
 from tests.support.libbpf_tcplife import LibbpfTcplife, Row
@@ -29,6 +28,13 @@ SCENARIOS: dict[str, Scenario] = {
     **OPENINGS,
     **ENDINGS,
 }
+
+_COUNTED = {
+    "tcplife.retransmits": "RetransSegs",
+    "tcplife.retransmission_timeouts": "TCPTimeouts",
+    "tcplife.segments.out_of_order": "TCPOFOQueue",
+}
+"""What the kernel also counts for all sockets of a network namespace, by its name for it."""
 
 _ROUNDS = 4
 """How often a scenario is played at most, while the kernel hides some of it from all tracers.
@@ -63,18 +69,25 @@ class Outcome:
     def check(self) -> None:
         """That each end was reported as it was."""
         played = self.played.result()
-        retransmitted: Counter[int] = Counter()
+        reported: Counter[tuple[int, str]] = Counter()
         for end, log in self.records():
             end.expected().check(log)
-            if end.event == CLOSED:
-                retransmitted[end.namespace.inode] += int(log.attributes.get("tcplife.retransmits", 0))
-        unreported: Counter[Namespace] = Counter()
-        for end in played.ends:
-            unreported[end.namespace] += end.unreported_syns
-        for namespace, count in played.retransmitted.items():
-            assert 0 <= count - retransmitted.pop(namespace.inode, 0) <= unreported[namespace]
+            for name in _COUNTED:
+                reported[end.namespace.inode, name] += int(log.attributes.get(name, 0))
+        for namespace, counted in played.counted.items():
+            ends = [end for end in played.ends if end.namespace is namespace]
+            unreported = sum(end.unreported_syns for end in ends)
+            retransmits, timeouts, late = (reported.pop((namespace.inode, name), 0) for name in _COUNTED)
+            assert 0 <= counted["RetransSegs"] - retransmits <= unreported
+            # The kernel counts the timeout at which it gives up, too
+            given_up = sum(end.error is not None for end in ends)
+            assert 0 <= counted["TCPTimeouts"] - timeouts <= unreported + given_up or not COUNTS_TIMEOUTS
+            # Several segments that came as one are one there
+            assert counted["TCPOFOQueue"] <= late
+            assert bool(counted["TCPOFOQueue"]) == bool(late)
         # Over the tests' own loopback nothing is lost, but sent again it may be, if the CPUs are busy
-        assert sum(retransmitted.values()) <= played.retransmitted_here
+        for (_, name), count in reported.items():
+            assert count <= played.counted_here[_COUNTED[name]]
 
     @property
     def may_be_short(self) -> bool:
@@ -128,7 +141,7 @@ def _play(directory: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Outco
 
 
 def _strays(logs: Mapping[Key, list[ReceivedLog]], played: list[Played]) -> list[ReceivedLog]:
-    made = {namespace.inode for each in played for namespace in each.retransmitted}
+    made = {namespace.inode for each in played for namespace in each.counted}
     keys = {end.key for each in played for end in each.ends}
     others = (log for key, of_key in logs.items() if key not in keys for log in of_key)
     return [log for log in others if log.attributes.get("tcplife.netns") in made]
@@ -151,6 +164,13 @@ def _by_key(directory: Path) -> dict[Key, list[ReceivedLog]]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_end_is_reported_as_it_was(outcomes: dict[str, Outcome], name: str) -> None:
     outcomes[name].check()
+
+
+def test_each_error_is_one_that_is_listed(outcomes: dict[str, Outcome]) -> None:
+    errors = {
+        str(log.attributes.get("error.type", "")) for outcome in outcomes.values() for _, log in outcome.records()
+    }
+    assert {""} < errors <= {"", *ERROR_TYPES}
 
 
 def test_nothing_else_is_reported(outcomes: dict[str, Outcome]) -> None:

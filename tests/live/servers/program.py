@@ -64,7 +64,7 @@ class Process:
         directory = Path(f"/proc/{pid}")
         uids = (directory / "status").read_text().partition("\nUid:")[2].split(maxsplit=4)
         executable = os.path.basename(os.readlink(directory / "exe"))
-        return cls(pid, (directory / "comm").read_text().rstrip("\n"), executable, int(uids[3]))
+        return cls(pid, (directory / "comm").read_text().rstrip("\n"), executable, int(uids[1]))
 
 
 def children(pid: int) -> list[int]:

@@ -1,0 +1,48 @@
+"""How many sessions are open, by their attributes: what one scan after another finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from opentelemetry.util.types import AttributeValue
+
+from otel_tcplife.export.metrics.series import Keys, Series
+from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
+from otel_tcplife.instruments import ACTIVE_ATTRIBUTES
+from otel_tcplife.session import SessionBatch
+from otel_tcplife.session_columns import SessionColumns
+
+Set = tuple[Entity, frozenset[tuple[str, AttributeValue]]]
+
+
+class OpenSessions:
+    """What the last scan has found; of the sets of attributes that the one before had, too. One thread adds."""
+
+    def __init__(self, host: Host = UNKNOWN_HOST) -> None:
+        self._host = host
+        self._found: Mapping[Set, int] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._series = Series(ACTIVE_ATTRIBUTES, [{}])
+        self._counts: Counter[int] = Counter()
+
+    def add(self, batch: SessionBatch, *, is_last: bool) -> None:
+        """Count sessions of a scan, which ends with the last batch of it."""
+        if len(batch):
+            keys = Keys(SessionColumns(batch, self._host))
+            rows, counts = np.unique(self._series.of(keys)[keys.of_records], return_counts=True)
+            self._counts.update(dict(zip(rows.tolist(), counts.tolist())))
+        if is_last:
+            gone = {each: 0 for each, count in self._found.items() if count}
+            self._found = {**gone, **{self._set(row): count for row, count in self._counts.items()}}
+            self._begin()
+
+    def found(self) -> Mapping[Set, int]:
+        """Sessions by what they are of and by attributes."""
+        return self._found
+
+    def _set(self, row: int) -> Set:
+        return self._series.rows[row].entity, frozenset(self._series.attributes_of(row).items())

@@ -1,0 +1,77 @@
+"""The scan of open sessions: who has a socket open, and what its session has done since the last scan.
+
+The program notes in each flow what it has counted here, and says that of a session that ends. Of one that ends on
+another CPU while the scan looks at it, nobody knows whether the end has seen that: such a row is `doubtful`. Nothing
+is counted of it, and what the end of the session says was counted is put right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from otel_tcplife.probe import bpf
+from otel_tcplife.session import SESSION, SessionBatch, empty
+
+_ROWS_AT_ONCE = 2048
+_COUNTED = ("bytes_sent", "bytes_received", "retransmits")
+_SHARE = 0.02
+"""How much of the time may go into scans."""
+_MOST_DOUBTFUL = 1024
+"""What is remembered of sessions whose end does not come, as it found the ring full."""
+
+
+class Scan:
+    """One thread scans."""
+
+    def __init__(self, link: int) -> None:
+        """`link` is that of the iterator. It stays the caller's."""
+        self._link = link
+        self._doubtful: dict[int, tuple[int, ...]] = {}
+        """What was counted of sessions before the scan that met their end, by id."""
+        self._not_before = 0.0
+
+    def begin(self) -> None:
+        """Have the sessions that are open already followed: the first scan, which says nothing. Raise OSError."""
+        for _ in bpf.run_iterator(self._link):
+            pass
+
+    @property
+    def is_too_soon(self) -> bool:
+        """Whether scans have taken so much time that the next one has to wait."""
+        return time.monotonic() < self._not_before
+
+    def run(self) -> Iterator[SessionBatch]:
+        """Scan; all rows have to be taken. The last batch may be empty. Raise OSError where bpf(2) is refused."""
+        began = time.monotonic()
+        rows = bytearray()
+        for output in bpf.run_iterator(self._link):
+            rows += output
+            if len(rows) >= _ROWS_AT_ONCE * SESSION.itemsize:
+                yield self._batch(rows)
+                rows = bytearray()
+        yield self._batch(rows)
+        ended = time.monotonic()
+        self._not_before = ended + (ended - began) / _SHARE
+
+    def settle(self, batch: SessionBatch) -> None:
+        """Put right what sessions that have ended say was counted of them."""
+        if not self._doubtful:
+            return
+        for at in np.flatnonzero(np.isin(batch["id"], [*self._doubtful])).tolist():
+            before = self._doubtful.pop(int(batch["id"][at]), None)
+            for column, count in zip(_COUNTED, before or ()):
+                batch[f"counted_{column}"][at] = count
+
+    def _batch(self, rows: bytearray) -> SessionBatch:
+        """The rows; what is doubtful has nothing that is to be counted."""
+        batch = np.frombuffer(rows, SESSION) if rows else empty(0)
+        for at in np.flatnonzero(batch["doubtful"]).tolist():
+            self._doubtful[int(batch["id"][at])] = tuple(int(batch[f"counted_{column}"][at]) for column in _COUNTED)
+            for column in _COUNTED:
+                batch[f"counted_{column}"][at] = batch[column][at]
+        while len(self._doubtful) > _MOST_DOUBTFUL:
+            del self._doubtful[next(iter(self._doubtful))]
+        return batch
