@@ -18,7 +18,7 @@ LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 
 C_FILES = bpf/tcplife.bpf.c bpf/*.h
 
-.PHONY: help run test test-unit lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
+.PHONY: help run test test-unit test-fleet lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,9 @@ format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
+
+test-fleet: setup-test ## Collectors that take longer to build than `make test` may
+	$(BIN)/pytest tests/fleet
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)

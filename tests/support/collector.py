@@ -17,6 +17,7 @@ from tests.support.tls import Tls
 
 _CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "collector-config"
 AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
+KUBERNETES_CONFIG = _CONFIG_DIRECTORY / "kubernetes" / "collector.yaml"
 OTLP_FILE_CONFIG = _CONFIG_DIRECTORY / "otlp-file.yaml"
 
 _NO_GO = 1
@@ -25,9 +26,9 @@ _NO_UPSTREAM = "http://127.0.0.1:9"
 
 
 @functools.cache
-def otelcol() -> Path | None:
+def otelcol(manifest: Path = _CONFIG_DIRECTORY / "manifest.yaml") -> Path | None:
     """The Collector's binary, built where it is not there; None without a Go to do so, RuntimeError if that fails."""
-    build = subprocess.run([_CONFIG_DIRECTORY / "build"], check=False, capture_output=True, text=True)
+    build = subprocess.run([_CONFIG_DIRECTORY / "build", manifest], check=False, capture_output=True, text=True)
     if build.returncode == _NO_GO:
         return None
     if build.returncode != 0:

@@ -1,0 +1,1 @@
+"""What takes longer to build than `make test` may: `make test-fleet` runs it."""
