@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.benchmarks.scan import scan_seconds
 from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
 from tests.support.host_agent import COMMAND
 from tests.support.pins import bpffs
@@ -31,7 +32,18 @@ def main() -> None:
             restart(pins / "tcplife")
             lost(load)
             slowdown(load, pins / "slowdown")
+        scans()
         application(requests)
+
+
+def scans() -> None:
+    """CPU of the scans of open sessions, of which there is one before each export of metrics."""
+    print("CPU of a scan of open sessions")
+    for ends in (1_000, 100_000):
+        seconds = scan_seconds(ends)
+        share = statistics.median(seconds) / 60 * 100
+        milliseconds = [1000 * each for each in seconds]
+        row(f"{ends:,} ends open", f"{spread(milliseconds)} ms", f"{share:.2f} % of a core at the default interval")
 
 
 def unpin(pins: Path) -> None:
