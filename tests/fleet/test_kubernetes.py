@@ -30,7 +30,7 @@ def test_the_configuration_is_taken_without_a_warning(collector: Path) -> None:
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
-    [("from: resource_attribute", "from: resource"), ("k8s.pod.name", "k8s.pod.nam"), ("auth_type: s", "auth_type: x")],
+    [("pod_association:", "pod_associations:"), ("k8s.pod.name", "k8s.pod.nam"), ("auth_type: s", "auth_type: x")],
 )
 def test_what_is_spelled_wrong_is_not(collector: Path, right: str, wrong: str, tmp_path: Path) -> None:
     """So that the other test can fail."""
