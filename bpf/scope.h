@@ -52,11 +52,21 @@ static inline bool is_first_scan(u32 scan)
 }
 
 #if SCOPE_PROCESS
+struct traced {
+	u64 task;
+	u32 pid; /* its number in the PID namespace of the tracer */
+	u32 reserved;
+};
+
+/* How deep that namespace is: 0 for the host's. Written by the first scan. */
+BPF_ARRAY(tracer_level, u32, 1);
+
 /*
- * The tracer and what it forked, by tgid, with their tasks. Written by the first scan, which runs in the tracer, and by
- * the hooks of processes; a tgid is written only while its process is being made or runs, one CPU at a time.
+ * The tracer and what it forked, by tgid. Written by the first scan, which runs in the tracer, and by the hooks of processes; a
+ * tgid is written only while its process is being made or runs, one CPU at a time. User space reads it to know when the
+ * last of them has gone, and deletes those that it finds gone: the kernel does not tell of each one.
  */
-BPF_HASH(traced_tgids, u32, u64, TRACED_SIZE);
+BPF_HASH(traced_tgids, u32, struct traced, TRACED_SIZE);
 
 struct listener {
 	u32 netns;
@@ -76,9 +86,27 @@ static inline bool is_traced_task(void)
 	return is_traced(bpf_get_current_pid_tgid() >> 32);
 }
 
+/* A struct upid of include/linux/pid.h is a number and a pointer. */
+#define UPID_SIZE 16
+
+static inline u32 level_of(u64 task)
+{
+	return READ(READ(task, TASK_STRUCT_thread_pid), PID_level);
+}
+
+static inline u32 pid_at_level(u64 task, u32 level)
+{
+	return READ(READ(task, TASK_STRUCT_thread_pid) + PID_numbers + level * UPID_SIZE, UPID_nr);
+}
+
 static inline void trace_process(u32 tgid, u64 task)
 {
-	if (traced_tgids.update(&tgid, &task))
+	struct traced traced = { .task = task };
+	u32 only = 0, *level = tracer_level.lookup(&only);
+
+	if (level)
+		traced.pid = pid_at_level(task, *level);
+	if (traced_tgids.update(&tgid, &traced))
 		count(COUNTER_UNTRACED);
 }
 
@@ -88,11 +116,13 @@ static inline void trace_process(u32 tgid, u64 task)
  */
 static inline void begin_tracing(u32 scan)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	u32 tgid = bpf_get_current_pid_tgid() >> 32, only = 0, *level = tracer_level.lookup(&only);
 
 	note_tracer(scan);
-	if (!is_traced(tgid) && is_tracer())
+	if (level && !is_traced(tgid) && is_tracer()) {
+		*level = level_of(running_leader());
 		trace_process(tgid, running_leader());
+	}
 }
 
 static inline void trace_fork(u32 child, u64 task)
@@ -103,21 +133,20 @@ static inline void trace_fork(u32 child, u64 task)
 		traced_tgids.delete(&child); /* its number may have been that of one that was traced */
 }
 
-/* Another program is traced by a tracer of its own, or not at all. */
+/* Another program is traced by a tracer of its own, or not at all; so is what the tracer becomes. */
 static inline void stop_tracing_program(u32 tgid)
 {
-	if (!is_tracer())
-		traced_tgids.delete(&tgid);
+	traced_tgids.delete(&tgid);
 }
 
 /* A process has closed its descriptors, and was waited for. Its number may already be another's. */
 RAW_TRACEPOINT_PROBE(sched_process_free)
 {
-	u64 task = ctx->args[0], *known;
+	u64 task = ctx->args[0];
 	u32 tgid = tgid_of(task);
+	struct traced *known = traced_tgids.lookup(&tgid);
 
-	known = traced_tgids.lookup(&tgid);
-	if (known && *known == task)
+	if (known && known->task == task)
 		traced_tgids.delete(&tgid);
 	return 0;
 }

@@ -111,8 +111,8 @@ BPF_ITER(task_file)
 	struct flow *flow;
 
 	begin_tracing(ctx->meta->session_id);
-	/* The tracer, which is known from now on, scans all processes */
-	if (!is_traced_task() || !task || !file || !is_traced(tgid_of(task)))
+	/* The tracer, which is known from now on, scans all processes; so does later who reads what is found, for it */
+	if (!task || !file || !is_traced(tgid_of(task)))
 		return 0;
 	keep_executable_of_scanned(task);
 	inode = READ(file, FILE_f_inode);

@@ -57,6 +57,10 @@ class EmbeddedPipeline:
         self._source.close()
         return balance
 
+    def at_exit(self) -> list[str]:
+        """All threads end with the process."""
+        return self.stop()
+
     def abandon(self) -> None:
         """In a fork of the process that traces, which has none of its threads: leave all to that one."""
         self._metrics.forget()

@@ -64,7 +64,7 @@ class Option(Generic[ValueOf]):
 
         `given_as` is what the user calls the given one. Raise BadUsage, naming what was typed, if it cannot be.
         """
-        text, name = _text(given), given_as or self.name
+        text, name = text_of(given), given_as or self.name
         if text is None and self.variable:
             text, name = environ.get(self.variable, "").strip() or None, self.variable
         try:
@@ -73,8 +73,8 @@ class Option(Generic[ValueOf]):
             raise BadUsage(f"{name}: {error.problem}", error.remedy) from None
 
 
-def _text(value: object) -> str | None:
-    """What is given as the text that its variable would have."""
+def text_of(value: object) -> str | None:
+    """What is given as the text that its variable would have; None is not given."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Enum):

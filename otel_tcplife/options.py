@@ -38,16 +38,8 @@ from otel_tcplife.parsers import (
     parse_ports,
     parse_ring_bytes,
 )
+from otel_tcplife.plugin_options import EXPORT, SCOPE
 
-
-def _parse_scope(text: str) -> Scope:
-    try:
-        return Scope(text.strip().lower())
-    except ValueError:
-        raise BadUsage(f"unknown scope {text!r}", "use process or host") from None
-
-
-SCOPE = Option("scope", _parse_scope, in_any_scope(Scope.PROCESS), "of the plugin: `process` or `host`")
 PID = Option(
     "pid",
     parse_pid,
@@ -128,9 +120,9 @@ PIN = Option(
     is_keyword=False,
 )
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS, LOG_MIN_DURATION, LOG_MIN_BYTES,
-    LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE, COMMUNITY_ID, RING_BYTES,
-    MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
+    SCOPE, EXPORT, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS, LOG_MIN_DURATION,
+    LOG_MIN_BYTES, LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE, COMMUNITY_ID,
+    RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
 )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
     with start_tracing(scope="host"):
         ...
 
-What a process forks is traced by it, in the kernel, and goes on to be traced by itself should that one end first. Of
-the processes that trace the whole host, one does at a time.
+What a process forks is traced by it, in the kernel. A helper exports until the last of them has gone; where the
+providers export, what was forked goes on to be traced by itself should its tracer end first. Of the processes that
+trace the whole host, one does at a time.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from opentelemetry.metrics import MeterProvider
 from typing_extensions import Self
 
 from otel_tcplife import forks
-from otel_tcplife.embedded import EmbeddedPipeline
-from otel_tcplife.errors import CannotTrace
-from otel_tcplife.export.sdk.emit import LoggerProvider
-from otel_tcplife.export.sdk.record import provider_metrics
+from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.log import logger
-from otel_tcplife.options import Options, Scope, read_options
+from otel_tcplife.option import Scope, text_of
+from otel_tcplife.plugin_options import EXPORT, SCOPE, Export
 from otel_tcplife.probe.host_tracer import is_host_traced
-from otel_tcplife.probe.loader import load_program
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+
+    from otel_tcplife.embedded import EmbeddedPipeline
+    from otel_tcplife.helper.start import Helper
 
 _LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}
 """Seconds between two looks at whether the process that traces has gone."""
@@ -51,7 +56,7 @@ def start_tracing(
     The global providers stand for those that are not given. Of the options (see OPTIONS), those that are not given
     are those of the variables OTEL_PYTHON_TCPLIFE_*. Raise BadUsage or CannotTrace, with the reason and the remedy.
     """
-    tracing = Tracing(read_options(options), logger_provider, meter_provider)
+    tracing = Tracing(options, logger_provider, meter_provider)
     tracing.start()
     return tracing
 
@@ -60,11 +65,19 @@ class Tracing:
     """Tracing that was started, in this process and in those that it forks."""
 
     def __init__(
-        self, options: Options, logger_provider: LoggerProvider | None, meter_provider: MeterProvider | None
+        self,
+        options: Mapping[str, object],
+        logger_provider: LoggerProvider | None,
+        meter_provider: MeterProvider | None,
     ) -> None:
-        self._options = options
+        """`options` are those that are given. Raise BadUsage."""
+        self._options = {name: text for name, value in options.items() if (text := text_of(value)) is not None}
+        self._scope = SCOPE.read(os.environ, Scope.PROCESS, self._options.get(SCOPE.name))
+        self._export = EXPORT.read(os.environ, self._scope, self._options.get(EXPORT.name))
         self._providers = logger_provider, meter_provider
-        self._pipeline: EmbeddedPipeline | None = None
+        self._pipeline: EmbeddedPipeline | Helper | None = None
+        self._has_helper = False
+        """Whether it is a helper that traces this process, and what it forks, for good."""
         self._process = os.getpid()
         """The process that this object works in. In one that was forked otherwise than by Python it does nothing: none
         of its threads is there, and its locks may be held for ever."""
@@ -86,8 +99,6 @@ class Tracing:
 
     def start(self) -> None:
         """Trace, as soon as it is our turn. Raise CannotTrace."""
-        if forks.uwsgi_is_to_fork():
-            raise CannotTrace("uWSGI forks its workers otherwise than Python does", _IN_EACH_WORKER)
         _tracings.add(self)
         atexit.register(self._at_exit)
         try:
@@ -106,8 +117,7 @@ class Tracing:
         self._stopped.set()
         atexit.unregister(self._at_exit)
         _tracings.discard(self)
-        with self._lock:
-            pipeline, self._pipeline = self._pipeline, None
+        pipeline = self._taken_pipeline()
         if pipeline:
             for line in pipeline.stop():
                 logger.debug("%s", line)
@@ -116,16 +126,58 @@ class Tracing:
         """Hand over what there is. A thread that stands by is left to the end of the process."""
         if os.getpid() != self._process:
             return
+        pipeline = self._taken_pipeline()
+        if pipeline:
+            self._stopped.set()
+            for line in pipeline.at_exit():
+                logger.debug("%s", line)
+
+    def _taken_pipeline(self) -> EmbeddedPipeline | Helper | None:
         with self._lock:  # the thread that stood by has it while it begins to trace
-            is_tracing = self._pipeline is not None
-        if is_tracing:
-            self.stop()
+            pipeline, self._pipeline = self._pipeline, None
+        return pipeline
 
     def _trace(self) -> None:
         """Trace, if nobody else does."""
-        options = self._options
-        if options.scope is Scope.HOST and not _host_is_free():
+        if self._scope is Scope.HOST and not _host_is_free():
             return
+        from otel_tcplife.route import why_providers
+
+        why = why_providers(self._export, self._scope, given_providers=self._providers != (None, None))
+        if not why:
+            try:
+                self._trace_by_helper()
+                return
+            except BadUsage as error:
+                if self._export is Export.HELPER:
+                    raise
+                why = str(error)  # the providers may take what the helper does not; if not, they say so
+        logger.debug("the providers of the application export: %s", why)
+        self._trace_by_providers()
+
+    def _trace_by_helper(self) -> None:
+        from otel_tcplife.export.sdk.global_providers import application_resource
+        from otel_tcplife.helper.start import start_helper
+
+        logger.debug("a helper exports, as the environment has OTLP exporters alone")
+        loaded = start_helper(self._options, application_resource(self._providers[0]))
+        with forks.held_off(), self._lock:
+            self._pipeline = loaded.begin()
+            self._tracer = os.getpid()
+            self._has_helper = True
+        if self._stopped.is_set():
+            self.stop()
+
+    def _trace_by_providers(self) -> None:
+        """All of this is imported only where the providers export."""
+        if forks.uwsgi_is_to_fork():
+            raise CannotTrace("uWSGI forks its workers otherwise than Python does", _IN_EACH_WORKER)
+        from otel_tcplife.embedded import EmbeddedPipeline
+        from otel_tcplife.export.sdk.record import provider_metrics
+        from otel_tcplife.options import read_options
+        from otel_tcplife.probe.loader import load_program
+
+        options = read_options(self._options)
         logger_provider, meter_provider = self._providers
         metrics = provider_metrics(meter_provider)
         loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
@@ -147,7 +199,7 @@ class Tracing:
                 if is_our_turn() and not self._stopped.is_set():
                     self._trace()
                 if not self.is_tracing:
-                    self._stopped.wait(_LOOK_AGAIN[self._options.scope])
+                    self._stopped.wait(_LOOK_AGAIN[self._scope])
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
             logger.warning("cannot trace: %s", error)
 
@@ -158,9 +210,9 @@ class Tracing:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline:
             pipeline.abandon()
-        if self._options.scope is Scope.HOST:
+        if self._scope is Scope.HOST:
             self._stand_by(_host_is_free, _DAEMON_WITHIN)
-        else:  # without a tracer, it was forked while that was yet to begin
+        elif not self._has_helper:  # without a tracer, it was forked while that was yet to begin
             self._stand_by(_end_of(self._tracer) if self._tracer else lambda: True, _DAEMON_WITHIN)
 
 

@@ -46,6 +46,9 @@ class Resources:
     own: Resource
     named: frozenset[str] = frozenset()
     """Attributes that the user has set by a variable."""
+    is_of_application: bool = False
+    """Whether it is the resource of an application, whoever its sessions are of: what identifies a container or a pod
+    is then an attribute of the record, all sessions are in the same series, and the tracer says nothing of itself."""
 
     @cached_property
     def _shared(self) -> Mapping[str, AttributeValue]:
@@ -62,6 +65,8 @@ class Resources:
 
     def of(self, entity: Entity) -> Resource:
         """The resource of sessions of this entity."""
+        if self.is_of_application:
+            return self.own
         identity = entity_attributes(entity)
         return Resource({**self._shared, **identity}, self.own.schema_url) if identity else self.own
 

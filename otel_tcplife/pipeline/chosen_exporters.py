@@ -48,7 +48,7 @@ def _has_agent() -> bool:
     """Whether an agent was loaded before us, and has set its providers up."""
     if "opentelemetry.instrumentation.auto_instrumentation" not in sys.modules:
         return False
-    from otel_tcplife.export.sdk.emit import has_global_providers
+    from otel_tcplife.export.sdk.global_providers import has_global_providers
 
     return has_global_providers()
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal, otlp_config
 from otel_tcplife.export.otlp.sinks import Opening, OtlpSinks, Target
 from otel_tcplife.export.otlp.transport import open_transport
-from otel_tcplife.export.resource import host_resources
+from otel_tcplife.export.resource import Resources, host_resources
 from otel_tcplife.pipeline.chosen_exporters import FILE, NONE, OTLP, ChosenExporters, chosen_exporters
 from otel_tcplife.pipeline.selection import selector
 from otel_tcplife.pipeline.sink import Sinks
@@ -58,10 +58,15 @@ class Destinations:
         return sinks
 
 
-def read_destinations(otlp_file: str | None, environ: Mapping[str, str] = os.environ) -> Destinations:
-    """What the environment and --otlp-file say. Raise BadUsage where something cannot be what was meant."""
+def read_destinations(
+    otlp_file: str | None, environ: Mapping[str, str] = os.environ, resources: Resources | None = None
+) -> Destinations:
+    """What the environment and --otlp-file say. Raise BadUsage where something cannot be what was meant.
+
+    Without `resources`, they are those of this host.
+    """
     chosen = chosen_exporters(otlp_file, environ)
-    resources = host_resources()
+    resources = resources or host_resources()
     otlp = OtlpSinks(resources, environ)
     found = [*_otlp(chosen, otlp), *_installed(chosen, resources.own)]
     if chosen.agent:

@@ -16,7 +16,6 @@ from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.log import logger
 from otel_tcplife.probe import bcc_helper
-from otel_tcplife.probe.program import bpf_directory
 
 HELPER_MARK = "OTEL_TCPLIFE_BCC_HELPER"
 """Set in the environment of the helper: where every Python of the host is instrumented, by a .pth file, the helper's is
@@ -39,7 +38,7 @@ def in_helper(environ: Mapping[str, str] = os.environ) -> bool:
 
 def bcc_interpreters() -> list[str]:
     """The interpreters that may have bcc: this one if it has a module of that name, then the distribution's."""
-    here = _this_interpreter() if _has_module("bcc") else None
+    here = this_interpreter() if _has_module("bcc") else None
     found = [here] if here else []
     if os.path.exists(_DISTRIBUTION) and not (here and os.path.realpath(here) == os.path.realpath(_DISTRIBUTION)):
         found.append(_DISTRIBUTION)
@@ -75,7 +74,7 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descr
         raise CannotTrace(error.strerror or str(error)) from None
 
 
-def _this_interpreter() -> str | None:
+def this_interpreter() -> str | None:
     """This Python as a program: where it is embedded in another one, such as uWSGI, sys.executable is that one."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     beside = (os.path.join(prefix, "bin", version) for prefix in (sys.prefix, sys.base_prefix))
@@ -103,6 +102,8 @@ def _memory() -> IO[bytes]:
 def _run(
     command: Sequence[str], descriptors: Sequence[int], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
 ) -> int:
+    from otel_tcplife.probe.program import bpf_directory  # with NumPy, which an application may do without
+
     environ = {
         **os.environ,
         "BCC_KERNEL_SOURCE": str(bpf_directory() / "shim"),

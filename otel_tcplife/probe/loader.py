@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -23,11 +22,10 @@ from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.program import SCAN, SCAN_TARGET, program_text
 from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
+from otel_tcplife.probe.wire import pair, receive
 
 _MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
-_HOST_MAPS = (*_MAPS, HOST_MAP)
-_MOST_DESCRIPTORS = 64
-_LONGEST_MESSAGE = 4096
+_MAPS_OF_SCOPE = {Scope.HOST: (*_MAPS, HOST_MAP), Scope.PROCESS: (*_MAPS, "traced_tgids")}
 
 
 @dataclass
@@ -57,6 +55,8 @@ class AttachedProgram:
     links: list[int]
     ring_bytes: int
     cpus: int
+    processes: int | None = None
+    """The map of the processes that are traced, of scope process."""
     stay: Stay | None = None
 
     def is_first_of_host(self) -> bool:
@@ -74,7 +74,8 @@ class AttachedProgram:
     def close(self) -> None:
         """End tracing and give the maps up."""
         self.detach()
-        for descriptor in (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.scan, self.host):
+        maps = (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.host, self.processes)
+        for descriptor in (*maps, self.scan):
             if descriptor is not None:
                 os.close(descriptor)
         if self.stay:
@@ -96,17 +97,19 @@ class LoadedProgram:
         with refusals_explained(), self.receiver:
             _, descriptors = receive_descriptors(self.receiver)
         maps, (scan, *links) = descriptors[: len(self.maps)], descriptors[len(self.maps) :]
-        ring, counters, awaiting_owner, cgroup_paths, *host = maps
+        ring, counters, awaiting_owner, cgroup_paths, of_scope = maps
+        is_of_host = HOST_MAP in self.maps
         return AttachedProgram(
             ring=ring,
             counters=counters,
             awaiting_owner=awaiting_owner,
             cgroup_paths=cgroup_paths,
             scan=scan,
-            host=host[0] if host else None,
+            host=of_scope if is_of_host else None,
             links=links,
             ring_bytes=self.ring_bytes,
             cpus=self.cpus,
+            processes=None if is_of_host else of_scope,
         )
 
 
@@ -176,7 +179,7 @@ def load_text(text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpu
     `scan_target` is the BTF id of the kernel function that the iterator is of; the sizes are those in the text. Raise
     CannotTrace as load_by_helper() does.
     """
-    maps = _HOST_MAPS if scope is Scope.HOST else _MAPS
+    maps = _MAPS_OF_SCOPE[scope]
     request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
     return LoadedProgram(load_by_helper(request), maps, ring_bytes, cpus)
 
@@ -189,7 +192,7 @@ def load_by_helper(request: Mapping[str, object], descriptors: Sequence[int] = (
     """
     reasons: list[str] = []
     for interpreter in bcc_interpreters():
-        ours, helpers = _pair()
+        ours, helpers = pair()
         with helpers:
             try:
                 inherited = [helpers.fileno(), *descriptors]
@@ -209,31 +212,9 @@ def load_by_helper(request: Mapping[str, object], descriptors: Sequence[int] = (
     raise CannotTrace(f"the BPF program could not be loaded: {problem}", remedy_of(problem))
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
-    """Two sockets that are connected, none with the number of a standard descriptor that is closed."""
-    ends = socket.socketpair()
-    try:
-        moved = [_above_standard_descriptors(end) for end in ends]
-    finally:
-        for end in ends:
-            end.close()
-    return moved[0], moved[1]
-
-
-def _above_standard_descriptors(end: socket.socket) -> socket.socket:
-    return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
-
-
 def receive_descriptors(receiver: socket.socket) -> tuple[list[str], list[int]]:
-    """The names that the helper sends, and the descriptors.
-
-    As socket.recv_fds(), which makes descriptors that children inherit, and heeds no flag.
-    """
-    size = socket.CMSG_LEN(_MOST_DESCRIPTORS * 4)
-    names, ancillary, flags, _ = receiver.recvmsg(_LONGEST_MESSAGE, size, socket.MSG_CMSG_CLOEXEC)
-    descriptors = [int(each) for _, _, content in ancillary for each in memoryview(content).cast("i")]
-    if flags & socket.MSG_CTRUNC or not descriptors:  # there was no room for all of them
-        for descriptor in descriptors:
-            os.close(descriptor)
+    """The names that the helper sends, and the descriptors. Raise OSError."""
+    names, descriptors = receive(receiver)
+    if not descriptors:  # there was no room for any of them
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return json.loads(names), descriptors

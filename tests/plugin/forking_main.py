@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tests.plugin.forking import at_work, children, daemons
+from tests.plugin.forking import at_work, children, daemons, helped
 from tests.plugin.forking.steps import tell
 
-_APPLICATIONS = {**vars(children), **vars(daemons), **vars(at_work)}
+_APPLICATIONS = {**vars(children), **vars(daemons), **vars(at_work), **vars(helped)}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -94,7 +94,12 @@ class Traced:
     """
 
     def __init__(
-        self, *program: str, receiver: Receiver, environ: Mapping[str, str] = {}, within: Sequence[str] = ()
+        self,
+        *program: str,
+        receiver: Receiver,
+        environ: Mapping[str, str] = {},
+        within: Sequence[str] = (),
+        export: str = "providers",
     ) -> None:
         """`within` is a command that runs it in some place, as the process that it is itself."""
         agent = str(_BINARIES / "opentelemetry-instrument")
@@ -105,6 +110,7 @@ class Traced:
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_BLRP_SCHEDULE_DELAY": "100",
+            "OTEL_PYTHON_TCPLIFE_EXPORT": export,
             **environ,
         }
         self.told: list[Told] = []

@@ -30,12 +30,13 @@ _FLOORS: dict[str, int] = {
         ],
         1,
     ),
-    **dict.fromkeys(["log", "options", "option", "parsers", "forks", "host", "flow_id"], 1),
+    **dict.fromkeys(["log", "options", "option", "plugin_options", "parsers", "forks", "host", "flow_id"], 1),
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),
     **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges"], 4),
     # who starts it
+    **dict.fromkeys(["helper", "route"], 4),
     **dict.fromkeys(["cli", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5),
     "probe.inspection": 5,
 }

@@ -84,6 +84,7 @@ def test_the_groups_of_options_have_the_names_of_their_options() -> None:
 
 _CHOSEN: dict[str, tuple[object, str]] = {
     "scope": ("process", "SCOPE_PROCESS 1"),
+    "export": ("helper", ""),
     "pid": (181, "SELECT_PID(pid) ((pid) == 181)"),
     "local_ports": ([80, 81], "SELECT_LOCAL_PORT(port) ((port) == 80 || (port) == 81)"),
     "remote_ports": (

@@ -14,12 +14,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_tcplife import conventions
 from otel_tcplife.body import body_columns
-from otel_tcplife.columns import DictionaryColumn
-from otel_tcplife.conventions import INFO, WARN, Attribute, attributes_with
+from otel_tcplife.columns import Codes, DictionaryColumn
+from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, Attribute, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
 from otel_tcplife.export.resource import Resources
-from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
+from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.log_options import LogOptions
 from otel_tcplife.session import SessionBatch, rows_at
 from otel_tcplife.session_columns import SessionColumns
@@ -42,14 +42,17 @@ _REMEMBERED_RESOURCES = 1024
 
 
 class LogEncoder:
-    """Encodes ExportLogsServiceRequests, in which the sessions of each entity are below its resource."""
+    """Encodes ExportLogsServiceRequests, in which the sessions of each entity are below its resource, if it has one."""
 
     def __init__(self, resources: Resources, host: Host = UNKNOWN_HOST, options: LogOptions = _WITHOUT_OPTIONS) -> None:
         """`host` is that of the sessions."""
         self._host = host
         self._sample = options.log_sample
         # Dictionary columns that follow one another are looked up together
-        self._attributes = sorted(attributes_with(options), key=lambda attribute: attribute.kind != "string")
+        of_records = ENTITY_ATTRIBUTES if resources.is_of_application else ()
+        made_of = [*attributes_with(options), *of_records]
+        self._attributes = sorted(made_of, key=lambda attribute: attribute.kind != "string")
+        self._has_one_resource = resources.is_of_application
         scope = InstrumentationScope(name=conventions.SCOPE, version=__version__)
         schema_url = wire.delimited(_SCHEMA_URL, conventions.SCHEMA_URL.encode())
         self._scope = wire.delimited(_SCOPE, scope.SerializeToString()) + schema_url
@@ -64,13 +67,13 @@ class LogEncoder:
 
     def in_order(self, batch: SessionBatch) -> SessionBatch:
         """The sessions of each entity behind one another, otherwise in the order that they have."""
-        codes, entities = SessionColumns(batch, self._host).entities
+        codes, entities = self._resources_of(SessionColumns(batch, self._host))
         return batch if len(entities) < 2 else rows_at(batch, np.argsort(codes, kind="stable"))
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch, in its order; see in_order()."""
         columns = SessionColumns(batch, self._host, self._sample)
-        codes, entities = columns.entities
+        codes, entities = self._resources_of(columns)
         pieces = _records(columns, self._attributes)
         records = [block.data for block in wire.join(pieces, len(batch))]
         if len(entities) == 1:
@@ -83,6 +86,10 @@ class LogEncoder:
         return b"".join(
             part for code, start, end in runs for part in self._resource_logs(entities[code], [every[start:end]])
         )
+
+    def _resources_of(self, columns: SessionColumns) -> tuple[Codes, Sequence[Entity]]:
+        """The entities that have resources of their own, and for each session the index among these."""
+        return (np.zeros(len(columns), np.intp), [THE_HOST]) if self._has_one_resource else columns.entities
 
     def _resource_logs(self, entity: Entity, records: Sequence[memoryview]) -> Iterable[bytes | memoryview]:
         """The resource_logs field of a request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from otel_tcplife.delivery_options import REQUEST_BYTES, SPOOL, SPOOL_BYTES
@@ -19,7 +19,7 @@ from otel_tcplife.export.otlp.metrics import OtlpMetricExporter
 from otel_tcplife.export.otlp.sender import Sender, SendLimits
 from otel_tcplife.export.otlp.transport import Transport
 from otel_tcplife.export.resource import Resources
-from otel_tcplife.host import Host
+from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.instruments import CounterMetric
 from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.counters import Totals
@@ -102,7 +102,10 @@ class OtlpSinks:
     def add_metrics(self, target: Target, opening: Opening, sinks: Sinks) -> None:
         """Add an inline sink of metrics. Raise BadUsage where the spool cannot be opened."""
         sender = self._sender(target, "metrics", opening)
-        aggregator = Aggregator(self._resources, self._preference, opening.counters, opening.host, opening.itself)
+        host, itself = opening.host, opening.itself
+        if self._resources.is_of_application:
+            host, itself = replace(host, entity_of=UNKNOWN_HOST.entity_of), None
+        aggregator = Aggregator(self._resources, self._preference, opening.counters, host, itself)
         kept = None
         if self._directory:
             from otel_tcplife.export.otlp.kept_metrics import KeptMetrics

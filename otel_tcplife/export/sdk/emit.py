@@ -1,7 +1,8 @@
 """The provider route: sessions through the loggers and meters of OpenTelemetry's API, one record at a time.
 
-For exporters other than OTLP, and for the providers of an agent. The only file that uses the packages
-opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the logs API of Python is not yet stable).
+For exporters other than OTLP, and for the providers of an agent. Only this file and global_providers.py use the
+packages opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the logs API of Python is not yet
+stable).
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger_provider
-from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
-from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
@@ -113,11 +112,6 @@ def log_records(
             attributes={name: value for name, value in zip(names, values) if value is not None},
             event_name=event_name,
         )
-
-
-def has_global_providers() -> bool:
-    """Whether somebody has set up a global provider of logs or of metrics."""
-    return isinstance(get_logger_provider(), SdkLoggerProvider) or isinstance(get_meter_provider(), SdkMeterProvider)
 
 
 class Providers:

@@ -1,0 +1,35 @@
+"""The program that the helper is: run by its path, by a Python that imports nothing but what it is told to.
+
+    python -I -S __main__.py SOCKET_FD PROCESS
+
+PROCESS, whose sessions are traced, is for the eyes of whoever looks at the list of processes. The helper is not its
+child: an application may wait for any child that it has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+
+def main() -> None:
+    """Leave the application, and do what it asks for."""
+    if os.fork():
+        os._exit(0)
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write("otel-tcplife")
+    wire = socket.socket(fileno=int(sys.argv[1]))
+    request = json.loads(wire.recv(1 << 20) or "null")
+    if request:
+        sys.path += request["path"]
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's threads have nothing to do here
+        from otel_tcplife.helper.process import run
+
+        run(wire, request)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

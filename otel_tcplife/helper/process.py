@@ -1,0 +1,107 @@
+"""The helper's side: loads the program, and exports what comes of it until the last process that is traced has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from otel_tcplife import delivery_options
+from otel_tcplife.allocator import keep_freed_memory
+from otel_tcplife.errors import CannotTrace
+from otel_tcplife.helper.messages import GO, encoded, refusal
+from otel_tcplife.helper.watch import Watch
+from otel_tcplife.log import logger
+from otel_tcplife.option import Option
+from otel_tcplife.options import Options, read_options
+from otel_tcplife.pipeline.counters import counters
+from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.destinations import Destinations
+from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.limits import COMMAND
+from otel_tcplife.pipeline.run import Pipeline
+from otel_tcplife.pipeline.scan_requests import ScanRequests
+from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
+from otel_tcplife.probe.live import LiveSource
+from otel_tcplife.probe.loader import AttachedProgram, LoadedProgram, load_program
+from otel_tcplife.standard_error import log_to_standard_error
+from otel_tcplife.standard_variables import forget_empty_variables
+from otel_tcplife.terminal import open_standard_streams
+
+
+def run(wire: socket.socket, request: Any) -> None:
+    """Trace the process that asks for it, and what that forks. Nothing that goes wrong gets out of here."""
+    _set_up(request["level"])
+    try:
+        options, destinations, loaded = _prepared(request)
+        attached = loaded.receive()
+    except Exception as error:  # noqa: BLE001 the application says what it is
+        with suppress(OSError):
+            wire.send(encoded(refusal(error)))
+        return
+    try:
+        socket.send_fds(wire, [encoded({})], [attached.scan])
+        if wire.recv(len(GO)) == GO:
+            balance = _export(attached, options, destinations, wire, request["process"])
+            wire.send(encoded(balance))
+    except OSError as error:  # the application has gone, or takes no answer
+        logger.debug("%s", error)
+    except CannotTrace as error:
+        logger.warning("cannot trace: %s", error)
+    except Exception as error:  # noqa: BLE001
+        logger.warning("tracing has ended: %s: %s", type(error).__name__, error)
+
+
+def _set_up(level: int) -> None:
+    """Have only the end of what is traced end this process: a service manager stops all processes of a service."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    keep_freed_memory()
+    open_standard_streams()
+    log_to_standard_error()
+    logger.setLevel(level)
+    forget_empty_variables()
+    for option in vars(delivery_options).values():  # which are of the command
+        if isinstance(option, Option) and option.variable:
+            os.environ.pop(option.variable, None)
+
+
+def _prepared(request: Any) -> tuple[Options, Destinations, LoadedProgram]:
+    """All that can be refused. The compiler runs while this imports what exports. Raise BadUsage and CannotTrace."""
+    options = read_options(request["options"])
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(
+            load_program, options.filters, options.sizes, options.interim, options.scope, hide_tracer=False
+        )
+        from opentelemetry.sdk.resources import Resource
+
+        from otel_tcplife.export.resource import Resources
+        from otel_tcplife.pipeline.destinations import read_destinations
+
+        resource = Resource(request["resource"], request["schema_url"])
+        destinations = read_destinations(None, resources=Resources(resource, is_of_application=True))
+        return options, destinations, loading.result()
+
+
+def _export(
+    attached: AttachedProgram, options: Options, destinations: Destinations, wire: socket.socket, process: int
+) -> list[str]:
+    """Export until it is time to end; return the balance, a line for each part."""
+    from otel_tcplife.export.otlp.sinks import Opening
+
+    source = LiveSource(attached, options)
+    try:
+        deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
+        scans = ScanRequests()
+        values = counters(source.stats, ledger)
+        opening = Opening(values, deadline, source.host, ledger, SelfTelemetry(), scans, options.logs)
+        pipeline = Pipeline(source, destinations.open(opening), ledger, deadline, COMMAND, scans)
+        assert attached.processes is not None
+        Watch(wire, process, attached.processes, source.stats, deadline).start()
+        pipeline.run()
+        return pipeline.balance()
+    finally:
+        source.close()
