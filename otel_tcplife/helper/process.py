@@ -92,7 +92,7 @@ def _export(
     """Export until it is time to end; return the balance, a line for each part."""
     from otel_tcplife.export.otlp.sinks import Opening
 
-    source = LiveSource(attached, options)
+    source = LiveSource(attached, options, is_begun=True)
     try:
         deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
         scans = ScanRequests()

@@ -22,8 +22,8 @@ from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.helper.messages import GO, MOST_BYTES, STOP, encoded, is_open, raise_refusal
 from otel_tcplife.log import logger
-from otel_tcplife.probe import bpf
 from otel_tcplife.probe.interpreters import this_interpreter
+from otel_tcplife.probe.iterator import run_iterator
 from otel_tcplife.probe.wire import pair, receive
 
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
@@ -45,7 +45,7 @@ class LoadedHelper:
     def begin(self) -> Helper:
         """Trace this process, and all that it forks from now on: to be called with forks held off. Raise OSError."""
         try:
-            bpf.run_iterator(self._scan)
+            run_iterator(self._scan)
             self._wire.send(GO)
         except BaseException:
             self._wire.close()

@@ -1,4 +1,4 @@
-"""bpf(2): elements of maps, most of which have 64-bit keys here; running an iterator; the maps that there are; what is
+"""bpf(2): elements of maps, most of which have 64-bit keys here; the maps that there are; what is
 made without bcc; and pins, names in a bpffs that keep what they name in the kernel (BPF_OBJ_PIN).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _MAP_CREATE, _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _PROG_LOAD, _PIN, _GET = range(8)
-_MAP_NEXT_ID, _MAP_BY_ID, _INFO, _RAW_TRACEPOINT_OPEN, _ITER_CREATE = 12, 14, 15, 17, 33
+_MAP_NEXT_ID, _MAP_BY_ID, _INFO, _RAW_TRACEPOINT_OPEN = 12, 14, 15, 17
 _TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
 _MMAPABLE = 1 << 10
 _NO_EXIST = 1
@@ -21,8 +21,6 @@ _PROG_TYPE_RAW_TRACEPOINT = 17
 _SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
 """Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
 _MEMBARRIER_GLOBAL = 1
-_ITERATOR_BUFFER = 8 * os.sysconf("SC_PAGE_SIZE")
-"""As large as the kernel's, which it gives as a whole."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -246,15 +244,6 @@ def pinned(directory: int, name: str) -> int:
     """A descriptor of what has this name there."""
     path = _path(directory, name)
     return call(_GET, _PinAttribute(ctypes.addressof(path)))
-
-
-def run_iterator(link_fd: int) -> Iterator[bytes]:
-    """What an attached iterator program writes, which runs over all that it iterates; no write of it is divided."""
-    output = call(_ITER_CREATE, (ctypes.c_uint32 * 2)(link_fd, 0))
-    with open(output, "rb", buffering=0) as written:
-        # None: there were a million objects of which it has written nothing (kernel/bpf/bpf_iter.c)
-        while (rows := written.read(_ITERATOR_BUFFER)) != b"":
-            yield rows or b""
 
 
 def wait_for_programs() -> None:

@@ -64,11 +64,11 @@ class LiveSource:
     ended = False
     """Never, by itself."""
 
-    def __init__(self, attached: AttachedProgram, options: Options) -> None:
+    def __init__(self, attached: AttachedProgram, options: Options, *, is_begun: bool = False) -> None:
         """Own the program, and follow the sessions of this process, or of the host, from now on.
 
-        `options` are what the program was loaded with. Raise CannotTrace, with the reason and the remedy, where that
-        cannot be; the program is closed then.
+        `options` are what the program was loaded with; `is_begun` says that another process is the tracer, and has
+        scanned. Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
         """
         self._attached = attached
         self._scope = options.scope
@@ -88,7 +88,8 @@ class LiveSource:
         try:
             with refusals_explained():
                 self._scan = Scan(attached.scan)
-                self._scan.begin()
+                if not is_begun:
+                    self._scan.begin()
                 self._containers = Containers(attached.cgroup_paths)
                 self.host = Host(
                     self._containers.entity_of,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from otel_tcplife.probe import bpf
+from otel_tcplife.probe import iterator
 from otel_tcplife.session import SESSION, SessionBatch, empty
 
 _ROWS_AT_ONCE = 2048
@@ -35,8 +35,7 @@ class Scan:
 
     def begin(self) -> None:
         """Have the sessions that are open already followed: the first scan, which says nothing. Raise OSError."""
-        for _ in bpf.run_iterator(self._link):
-            pass
+        iterator.run_iterator(self._link)
 
     @property
     def is_too_soon(self) -> bool:
@@ -47,7 +46,7 @@ class Scan:
         """Scan; all rows have to be taken. The last batch may be empty. Raise OSError where bpf(2) is refused."""
         began = time.monotonic()
         rows = bytearray()
-        for output in bpf.run_iterator(self._link):
+        for output in iterator.written_by_iterator(self._link):
             rows += output
             if len(rows) >= _ROWS_AT_ONCE * SESSION.itemsize:
                 yield self._batch(rows)

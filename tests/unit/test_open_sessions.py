@@ -21,7 +21,7 @@ from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.instruments import ACTIVE
 from otel_tcplife.pipeline.scan_requests import ScanRequests
-from otel_tcplife.probe import bpf
+from otel_tcplife.probe import iterator
 from otel_tcplife.probe.scan import Scan
 from otel_tcplife.session import Event, SessionBatch, empty, rows_at
 from tests.support.entities import HOST, RESOURCES
@@ -192,10 +192,10 @@ def test_a_session_that_ended_while_it_was_scanned_is_counted_once(monkeypatch: 
     rows["doubtful"] = [0, 1, 1]
     output: list[bytes] = [rows.tobytes()]
 
-    def run_iterator(_link: int) -> Iterator[bytes]:
+    def written(_link: int) -> Iterator[bytes]:
         return iter(output)
 
-    monkeypatch.setattr(bpf, "run_iterator", run_iterator)
+    monkeypatch.setattr(iterator, "written_by_iterator", written)
     scan = Scan(-1)
     aggregator = Aggregator(RESOURCES, Preference(), {})
     for batch in scan.run():
