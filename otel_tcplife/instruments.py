@@ -172,7 +172,7 @@ PROBE_SESSIONS = CounterMetric(
     "tcplife.probe.sessions",
     "{session}",
     "Sessions and connects that ended, by outcome.",
-    attributes=(_outcome("submitted", "filtered", "ring_full", "map_full", "not_followed", "unclaimed"),),
+    attributes=(_outcome("submitted", "filtered", "ring_full", "map_full", "not_followed", "unclaimed", "unreadable"),),
 )
 EXPORT_RECORDS = CounterMetric(
     "tcplife.export.records",

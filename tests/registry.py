@@ -80,6 +80,7 @@ class Contract:
         owners = [*self.events.values(), *(metric.attributes for metric in self.metrics)]
         for each in (each for attributes in owners for each in attributes):
             known = found.get(each.name, each)
+            assert known.kind == each.kind, f"{each.name} has two types"
             members = tuple(dict.fromkeys([*known.members, *each.members]))
             found[each.name] = Definition(each.name, each.kind, each.brief, members=members, examples=each.examples)
         return found
