@@ -7,24 +7,20 @@ seconds, sizes bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
-from otel_tcplife.columns import Column, DictionaryColumn, NumericColumn, constant, encode, lookup
+from otel_tcplife.attribute import Attribute
+from otel_tcplife.columns import DictionaryColumn, NumericColumn, constant, encode, lookup
 from otel_tcplife.flow_id import community_ids
-from otel_tcplife.host import Entity
+from otel_tcplife.host import UNKNOWN_HOST, Entity
 from otel_tcplife.log_options import COMMUNITY_ID, EVENT_NAME_ATTRIBUTE, LOG_SAMPLE, LogOptions
-from otel_tcplife.option import Option
-from otel_tcplife.session import CloseReason, Event, OwnerSource
+from otel_tcplife.session import CloseReason, Event, OwnerSource, Role
 from otel_tcplife.session_columns import SessionColumns
 
 SCOPE = "otel_tcplife"
 """Name of the instrumentation scope of everything exported."""
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
-"""Of the semantic conventions whose names are used, on the resource and the scope."""
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.39.0"
+"""Of the semantic conventions whose names are used, on the resource and the scope: the first with `otel.event.name`."""
 
 EVENT_NAMES = {
     Event.SESSION_CLOSED: "tcplife.session.closed",
@@ -37,26 +33,7 @@ INFO, WARN = (9, "INFO"), (13, "WARN")
 
 _OWNER_SOURCE_TEXTS = tuple(source.name.lower() for source in OwnerSource)
 _CLOSE_REASON_TEXTS = tuple(reason.name.lower() for reason in CloseReason)
-
-Kind = Literal["string", "int", "double", "boolean"]
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """One attribute of a record: absent where its column does not know it."""
-
-    name: str
-    kind: Kind
-    brief: str
-    column: Callable[[SessionColumns], Column]
-    option: Option[object] | None = None
-    """Without which no record has it."""
-
-    def values(self, columns: SessionColumns) -> list[str | int | float | bool | None]:
-        """One Python value for each record, None where it is absent."""
-        values = self.column(columns).to_list()
-        return [None if value is None else bool(value) for value in values] if self.kind == "boolean" else [*values]
-
+_ROLE_TEXTS = tuple(role.name.lower() for role in Role)
 
 ATTRIBUTES = (
     Attribute("network.transport", "string", "`tcp`", lambda columns: constant("tcp", columns.everywhere)),
@@ -78,11 +55,16 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.peer.network",
         "string",
-        "that of the other end: `loopback`, `link_local`, `private`, `public`, or the name that the user gave it",
+        "network of the other end: `loopback`, `link_local`, `private`, `public`, or the name that the user gave it",
         lambda columns: columns.peer_network,
+        members=tuple(UNKNOWN_HOST.networks.names),
     ),
     Attribute(
-        "tcplife.role", "string", "`client` (it connected) or `server` (it accepted)", lambda columns: columns.role
+        "tcplife.role",
+        "string",
+        "`client` (it connected) or `server` (it accepted)",
+        lambda columns: columns.role,
+        members=_ROLE_TEXTS,
     ),
     Attribute(
         "process.pid",
@@ -90,26 +72,32 @@ ATTRIBUTES = (
         "the owning process (thread group), tcplife's PID",
         lambda columns: columns.number("pid", columns.owned),
     ),
-    Attribute("tcplife.comm", "string", "its name in the kernel, tcplife's COMM", lambda columns: columns.comm),
+    Attribute(
+        "tcplife.comm",
+        "string",
+        "name of the owning process in the kernel, tcplife's COMM",
+        lambda columns: columns.comm,
+        examples=("nginx",),
+    ),
     Attribute(
         "process.executable.name",
         "string",
-        "base name of its executable, up to 63 bytes",
+        "base name of the owning process's executable, up to 63 bytes",
         lambda columns: columns.executable,
     ),
     Attribute(
         "process.creation.time",
         "string",
-        "when that process was created, in ISO 8601 to the millisecond",
+        "when the owning process was created, in ISO 8601 to the millisecond",
         lambda columns: columns.created,
     ),
     Attribute(
-        "process.parent_pid", "int", "the process that its parent is", lambda columns: columns.nonzero("parent_pid")
+        "process.parent_pid", "int", "the owning process's parent", lambda columns: columns.nonzero("parent_pid")
     ),
     Attribute(
         "process.vpid",
         "int",
-        "its pid in the PID namespace that it runs in, where that is another than `process.pid`",
+        "the owning process's pid in the PID namespace that it runs in, where that is another than `process.pid`",
         lambda columns: columns.number(
             "vpid", (columns.batch["vpid"] != 0) & (columns.batch["vpid"] != columns.batch["pid"])
         ),
@@ -117,13 +105,13 @@ ATTRIBUTES = (
     Attribute(
         "process.user.id",
         "int",
-        "its effective user id when it connected or closed the socket, or when tracing began",
+        "the owning process's effective user id when it connected or closed the socket, or when tracing began",
         lambda columns: columns.user,
     ),
     Attribute(
         "process.real_user.id",
         "int",
-        "its real user id, where that is another",
+        "the owning process's real user id, where that is another than `process.user.id`",
         lambda columns: columns.number("real_uid", columns.user.present & columns.unless_user("real_uid").present),
     ),
     Attribute(
@@ -138,6 +126,7 @@ ATTRIBUTES = (
         "how the owner is known: `connect` (it connected), `close` (it closed the socket), `adopted` (it alone had the "
         "socket open when tracing began)",
         lambda columns: lookup(columns.batch["owner_source"], _OWNER_SOURCE_TEXTS),
+        members=_OWNER_SOURCE_TEXTS,
     ),
     Attribute(
         "process.linux.cgroup",
@@ -149,8 +138,9 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.session.id",
         "string",
-        "the same in the interim reports of a session and at its end, where there are such reports",
+        "a random number, the same in the interim reports of a session and at its end, where there are such reports",
         lambda columns: columns.session_id,
+        examples=("5f0c2b8a91d3e477",),
     ),
     Attribute(
         "tcplife.netns",
@@ -197,7 +187,7 @@ ATTRIBUTES = (
     Attribute(
         "tcplife.handshake.retransmits",
         "int",
-        "those of them that came before ESTABLISHED, SYNs or SYN-ACKs, where there were any",
+        "those of `tcplife.retransmits` that came before ESTABLISHED, SYNs or SYN-ACKs, where there were any",
         lambda columns: columns.nonzero("handshake_retransmits"),
     ),
     Attribute(
@@ -230,11 +220,12 @@ ATTRIBUTES = (
         "`local_close` or `peer_close` (who sent FIN first), `local_reset` (also of a close that did not come to its "
         "end), `peer_reset`, `timeout`, `other`",
         lambda columns: lookup(columns.batch["close_reason"], _CLOSE_REASON_TEXTS),
+        members=_CLOSE_REASON_TEXTS,
     ),
     Attribute(
         "error.type",
         "string",
-        "name of the errno that the socket ended with, or `_OTHER`; see below",
+        "name of the errno that the socket ended with, or `_OTHER`",
         lambda columns: columns.error,
     ),
     Attribute(
@@ -257,6 +248,7 @@ ATTRIBUTES = (
         "the connection's Community ID (version 1, seed 0), the same at both ends",
         lambda columns: community_ids(columns.batch),
         COMMUNITY_ID,
+        examples=("1:LQU9qZlK+B5F3KDmev6m5PMibrg=",),
     ),
 )
 
@@ -271,7 +263,7 @@ ENTITY_ATTRIBUTES = (
     Attribute(
         "k8s.pod.uid",
         "string",
-        "the pod of Kubernetes that it is of",
+        "the pod of Kubernetes that the socket's cgroup (v2) is of",
         lambda columns: columns.of_entity(lambda entity: entity.pod_uid),
     ),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from otel_tcplife.attribute import Attribute, Definition
 from otel_tcplife.columns import NumericColumn
-from otel_tcplife.conventions import ATTRIBUTES, Attribute
+from otel_tcplife.conventions import ATTRIBUTES
 from otel_tcplife.session_columns import SessionColumns
 
 
@@ -50,6 +51,12 @@ class CounterMetric:
     unit: str
     brief: str
     monotonic: bool = True
+    attributes: tuple[Definition, ...] = field(default=(), compare=False)
+
+    @property
+    def instrument(self) -> str:
+        """As the semantic conventions call it."""
+        return "counter" if self.monotonic else "updowncounter"
 
 
 SERVER_PORT = Attribute(
@@ -146,14 +153,43 @@ SUMS = (
 _ACTIVE = ("tcplife.role", "process.executable.name", "server.port")
 ACTIVE_ATTRIBUTES = tuple(attribute for attribute in METRIC_ATTRIBUTES if attribute.name in _ACTIVE)
 """Of ACTIVE, where a process has the socket open; the others of the host are in the data point without attributes."""
-ACTIVE = CounterMetric("tcplife.session.active", "{session}", "Sessions now open and followed.", monotonic=False)
-PROBE_SESSIONS = CounterMetric("tcplife.probe.sessions", "{session}", "Sessions and connects that ended, by outcome.")
-EXPORT_RECORDS = CounterMetric("tcplife.export.records", "{record}", "Log records, by what became of them.")
-COUNTERS = (ACTIVE, PROBE_SESSIONS, EXPORT_RECORDS)
+ACTIVE = CounterMetric(
+    "tcplife.session.active",
+    "{session}",
+    "Sessions now open and followed.",
+    monotonic=False,
+    attributes=ACTIVE_ATTRIBUTES,
+)
 OUTCOME = "tcplife.outcome"
 EXPORTER = "tcplife.exporter"
-"""Which of the ways out the records of EXPORT_RECORDS took."""
+
+
+def _outcome(*members: str) -> Definition:
+    return Definition(OUTCOME, "string", "what became of sessions and connects, or of log records", members=members)
+
+
+PROBE_SESSIONS = CounterMetric(
+    "tcplife.probe.sessions",
+    "{session}",
+    "Sessions and connects that ended, by outcome.",
+    attributes=(_outcome("submitted", "filtered", "ring_full", "map_full", "not_followed", "unclaimed", "unreadable"),),
+)
+EXPORT_RECORDS = CounterMetric(
+    "tcplife.export.records",
+    "{record}",
+    "Log records, by what became of them.",
+    attributes=(
+        Definition(EXPORTER, "string", "which of the ways out the log records took", examples=("otlp", "file")),
+        _outcome("exported", "rejected", "dropped", "disabled", "unselected", "spooled", "damaged", "unsent"),
+    ),
+)
+COUNTERS = (ACTIVE, PROBE_SESSIONS, EXPORT_RECORDS)
 
 CARDINALITY_LIMIT = 2000
 """Attribute sets of a metric, the one that takes what is over included (metrics SDK specification)."""
-OVERFLOW: dict[str, str | bool | int | float] = {"otel.metric.overflow": True}
+OVERFLOW_ATTRIBUTE = Definition(
+    "otel.metric.overflow",
+    "boolean",
+    "`true` for what is over the limit of attribute sets; the metrics SDK specification defines it",
+)
+OVERFLOW: dict[str, str | bool | int | float] = {OVERFLOW_ATTRIBUTE.name: True}

@@ -7,19 +7,10 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, EVENT_NAMES, Attribute
+from otel_tcplife.attribute import Attribute, Definition
+from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, EVENT_NAMES
 from otel_tcplife.error_types import ERROR_TYPES
-from otel_tcplife.instruments import (
-    ACTIVE,
-    ACTIVE_ATTRIBUTES,
-    EXPORT_RECORDS,
-    EXPORTER,
-    HISTOGRAMS,
-    METRIC_ATTRIBUTES,
-    OUTCOME,
-    PROBE_SESSIONS,
-    SUMS,
-)
+from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, METRIC_ATTRIBUTES, SUMS
 from otel_tcplife.options import OPTIONS, Option, Scope
 from otel_tcplife.own_metrics import OPERATION_DURATION, OWN_COUNTERS
 
@@ -73,14 +64,12 @@ def _telemetry() -> Iterable[str]:
     yield ""
     yield from _table(("`error.type`", "why"), ((f"`{name}`", why) for name, why in ERROR_TYPES.items()))
     yield ""
-    counters = (
-        *((each, "counter", "") for each in SUMS),
-        (ACTIVE, "updowncounter", f" By {_names(ACTIVE_ATTRIBUTES)}."),
-        (PROBE_SESSIONS, "counter", f" By `{OUTCOME}`."),
-        (EXPORT_RECORDS, "counter", f" By `{EXPORTER}` and `{OUTCOME}`."),
-    )
     rows = [(f"`{each.name}`", f"histogram, `{each.unit}`", each.brief) for each in HISTOGRAMS]
-    rows += [(f"`{each.name}`", f"{kind}, `{each.unit}`", each.brief + by) for each, kind, by in counters]
+    rows += [(f"`{each.name}`", f"counter, `{each.unit}`", each.brief) for each in SUMS]
+    rows += [
+        (f"`{each.name}`", f"{each.instrument}, `{each.unit}`", f"{each.brief} By {_names(each.attributes)}.")
+        for each in COUNTERS
+    ]
     yield from _table(("metric", "instrument, unit", "meaning"), rows)
     yield ""
     yield f"Attributes of the histograms: {_names(METRIC_ATTRIBUTES)}."
@@ -92,7 +81,7 @@ def _telemetry() -> Iterable[str]:
     yield f"Of itself, the host agent says: {own}."
 
 
-def _names(attributes: Iterable[Attribute]) -> str:
+def _names(attributes: Iterable[Definition]) -> str:
     return ", ".join(f"`{attribute.name}`" for attribute in attributes)
 
 

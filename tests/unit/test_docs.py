@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+_DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))]
+_NAMES = [str(document.relative_to(_ROOT)) for document in _DOCUMENTS]
 _PATH = re.compile(r"(?<![\w./-])(?:otel_tcplife|bpf|collector-config|tests|docs)/[\w./-]*\w")
 
 
-@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=_NAMES)
 def test_each_path_of_the_tree_exists(document: Path) -> None:
     """Also those that are not in backticks."""
     paths = [match[0] for match in _PATH.finditer(document.read_text())]
@@ -20,7 +21,7 @@ def test_each_path_of_the_tree_exists(document: Path) -> None:
     assert [path for path in paths if not (_ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=_NAMES)
 def test_each_link_within_the_repository_leads_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
     ours = [target for target in targets if "://" not in target]
@@ -29,7 +30,7 @@ def test_each_link_within_the_repository_leads_somewhere(document: Path) -> None
 
 def test_readme_leads_to_each_document() -> None:
     links = re.findall(r"\]\((docs/[\w./-]+)\)", (_ROOT / "README.md").read_text())
-    assert sorted(links) == [f"docs/{document.name}" for document in _DOCUMENTS if document.name != "README.md"]
+    assert sorted(links) == sorted(str(document.relative_to(_ROOT)) for document in _DOCUMENTS[1:])
 
 
 def test_each_target_of_make_exists() -> None:

@@ -23,6 +23,7 @@ _FLOORS: dict[str, int] = {
             "delivery_options",
             "addresses",
             "session_columns",
+            "attribute",
             "body",
             "conventions",
             "instruments",
