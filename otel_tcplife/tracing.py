@@ -76,6 +76,8 @@ class Tracing:
         self._export = EXPORT.read(os.environ, self._scope, self._options.get(EXPORT.name))
         self._providers = logger_provider, meter_provider
         self._pipeline: EmbeddedPipeline | Helper | None = None
+        self._why_providers = ""
+        """Why it is these that export; empty where a helper does."""
         self._has_helper = False
         """Whether it is a helper that traces this process, and what it forks, for good."""
         self._process = os.getpid()
@@ -98,7 +100,11 @@ class Tracing:
         return self._pipeline is not None
 
     def start(self) -> None:
-        """Trace, as soon as it is our turn. Raise CannotTrace."""
+        """Trace, as soon as it is our turn. Raise BadUsage and CannotTrace."""
+        from otel_tcplife.route import why_providers
+
+        given = self._providers != (None, None)
+        self._why_providers = why_providers(self._export, self._scope, given_providers=given)
         _tracings.add(self)
         atexit.register(self._at_exit)
         try:
@@ -141,18 +147,15 @@ class Tracing:
         """Trace, if nobody else does."""
         if self._scope is Scope.HOST and not _host_is_free():
             return
-        from otel_tcplife.route import why_providers
-
-        why = why_providers(self._export, self._scope, given_providers=self._providers != (None, None))
-        if not why:
+        if not self._why_providers:
             try:
                 self._trace_by_helper()
                 return
             except BadUsage as error:
                 if self._export is Export.HELPER:
                     raise
-                why = str(error)  # the providers may take what the helper does not; if not, they say so
-        logger.debug("the providers of the application export: %s", why)
+                self._why_providers = str(error)  # they may take what the helper does not; if not, they say so
+        logger.debug("the providers of the application export: %s", self._why_providers)
         self._trace_by_providers()
 
     def _trace_by_helper(self) -> None:
@@ -176,8 +179,10 @@ class Tracing:
         from otel_tcplife.export.sdk.emit import provider_metrics
         from otel_tcplife.options import read_options
         from otel_tcplife.probe.loader import load_program
+        from otel_tcplife.route import refuse_where_nothing_is_exported
 
         options = read_options(self._options)
+        refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
         metrics = provider_metrics(meter_provider)
         loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)

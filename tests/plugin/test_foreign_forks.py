@@ -130,7 +130,7 @@ class _Uwsgi:
 
     def __enter__(self) -> _Uwsgi:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-        exporters = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+        exporters = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
