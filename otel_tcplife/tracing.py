@@ -24,7 +24,8 @@ from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.log import logger
 from otel_tcplife.option import Scope, text_of
 from otel_tcplife.plugin_options import EXPORT, SCOPE, Export
-from otel_tcplife.probe.host_tracer import is_host_traced
+from otel_tcplife.probe.host_tracer import host_tracer, is_host_traced
+from otel_tcplife.unknown_variables import warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -56,6 +57,7 @@ def start_tracing(
     The global providers stand for those that are not given. Of the options (see OPTIONS), those that are not given
     are those of the variables OTEL_PYTHON_TCPLIFE_*. Raise BadUsage or CannotTrace, with the reason and the remedy.
     """
+    warn_of_unknown_variables()
     tracing = Tracing(options, logger_provider, meter_provider)
     tracing.start()
     return tracing
@@ -113,7 +115,9 @@ class Tracing:
             self.stop()
             raise
         if not self.is_tracing:
-            logger.warning("another process already traces this host; standing by until it exits")
+            process = host_tracer()
+            which = f" ({process})" if process else ""
+            logger.warning("another process%s already traces this host; standing by until it exits", which)
             self._stand_by(_host_is_free)
 
     def stop(self) -> None:

@@ -126,6 +126,19 @@ def test_what_goes_on_when_the_first_process_has_ended_is_still_traced(
     _ended(app.pid, receiver, app)
 
 
+def test_a_session_that_goes_on_is_reported_meanwhile(receiver: Receiver) -> None:
+    with _traced("holds_open", receiver=receiver, OTEL_PYTHON_TCPLIFE_INTERIM="0.2") as app:
+        [ports] = app.wait_for("ports")
+        wait_until(
+            lambda: [log for log in receiver.logs() if log.event_name == "tcplife.session.progress"],
+            lambda: f"no report: {app.said}",
+        )
+        assert app.end() == 0
+    reports = {log.ports for log in receiver.logs() if log.event_name == "tcplife.session.progress"}
+    assert reports <= {tuple(ports), tuple(reversed(ports))}
+    assert not app.said
+
+
 @pytest.mark.parametrize("name", ["python_child", "multiprocessing_spawn", "multiprocessing_forkserver"])
 def test_another_python_has_a_helper_of_its_own(name: str, receiver: Receiver) -> None:
     with _traced(name, receiver=receiver) as app:
