@@ -33,6 +33,7 @@ from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.table import TableOptions
 from otel_tcplife.table_sink import TableSink
 from otel_tcplife.terminal import has_terminal, show, write_within_handler
+from otel_tcplife.unknown_variables import warn_of_unknown_variables
 from otel_tcplife.version import __version__
 
 _EXAMPLES = """examples:
@@ -123,6 +124,7 @@ def _add_flags(parser: argparse.ArgumentParser, option: Option[object]) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     forget_empty_variables()
+    warn_of_unknown_variables()
     if arguments.unpin:
         from otel_tcplife.probe.unpin import unpin
 

@@ -11,17 +11,32 @@ from typing import Any
 def is_disabled(name: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the file has `enabled: false` for this instrumentation, or disables the whole SDK.
 
-    An agent that has heeded that goes on to load all plugins by entry point, this one included. A file that cannot be
-    read is no answer: the agent itself says what is wrong with it.
+    An agent that has heeded that goes on to load all plugins by entry point, this one included.
     """
+    config = _read(environ)
+    return config is not None and (bool(config.disabled) or not _options(config, name).get("enabled", True))
+
+
+def place_of(options: Mapping[str, object], name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The file that has these options for this instrumentation; empty where none has."""
+    config = _read(environ) if options else None
+    if config is None or not options.items() <= _options(config, name).items():
+        return ""
+    return environ.get("OTEL_CONFIG_FILE", "")
+
+
+def _read(environ: Mapping[str, str]) -> Any:
+    """The configuration. A file that cannot be read is none: the agent itself says what is wrong with it."""
     path = environ.get("OTEL_CONFIG_FILE")
     if not path:
-        return False
+        return None
     try:
-        config: Any = import_module("opentelemetry.configuration").load_config_file(path)
+        return import_module("opentelemetry.configuration").load_config_file(path)
     except Exception:  # noqa: BLE001
-        return False
+        return None
+
+
+def _options(config: Any, name: str) -> dict[str, Any]:
     instrumentation = getattr(config, "instrumentation_development", None)
     python: dict[str, Any] = getattr(instrumentation, "python", None) or {}
-    options: dict[str, Any] = python.get(name) or {}
-    return bool(config.disabled) or not options.get("enabled", True)
+    return python.get(name) or {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -50,7 +50,7 @@ class TcplifeInstrumentor(BaseInstrumentor):
 
                 self._tracing = start_tracing(**kwargs)
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application
-            logger.warning("cannot trace: %s", str(error) or repr(error))
+            logger.warning("cannot trace: %s%s", _place_of(kwargs), str(error) or repr(error))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
@@ -74,6 +74,14 @@ def _is_unwanted() -> bool:
         or is_disabled(NAME)
         or _is_command()
     )
+
+
+def _place_of(options: Mapping[str, object]) -> str:
+    """What the user is told of where the options are, which may have what is wrong: the agent's file, if they are."""
+    from otel_tcplife.declarative import place_of
+
+    path = place_of(options, NAME)
+    return f"{path}: " if path else ""
 
 
 def _is_command() -> bool:

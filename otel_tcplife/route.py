@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.sdk.global_providers import are_providers_of_the_sdk
+from otel_tcplife.errors import BadUsage, CannotTrace
+from otel_tcplife.export.sdk.global_providers import are_providers_of_the_sdk, is_any_set_up
 from otel_tcplife.option import Scope
 from otel_tcplife.plugin_options import EXPORT, Export
 from otel_tcplife.probe.interpreters import this_interpreter
@@ -24,6 +24,11 @@ _LIMITS = (
 )
 """What the providers do to records, and the helper does not."""
 _PR_GET_CHILD_SUBREAPER = 37
+
+_SET_UP = (
+    "pip install opentelemetry-distro opentelemetry-exporter-otlp (or otel-tcplife[agent]) and run the application "
+    "under opentelemetry-instrument, or set the providers up before"
+)
 
 
 def why_providers(
@@ -40,6 +45,17 @@ def why_providers(
     return ""
 
 
+def refuse_where_nothing_is_exported(*, given_providers: bool, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise CannotTrace where the providers of the application lead nowhere, as far as that is known."""
+    if given_providers:
+        return
+    if not is_any_set_up():
+        raise CannotTrace("no OpenTelemetry SDK is set up here, so nothing would be exported", _SET_UP)
+    exporters = {environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() for signal in _SIGNALS}
+    if exporters <= {"none", ""} and _is_set_up_by_the_distro(environ) and not environ.get("OTEL_CONFIG_FILE"):
+        raise CannotTrace("neither logs nor metrics are exported", "set OTEL_LOGS_EXPORTER or OTEL_METRICS_EXPORTER")
+
+
 def _why_not(scope: Scope, environ: Mapping[str, str]) -> str:
     """Why a helper cannot export."""
     if scope is not Scope.PROCESS:
@@ -49,7 +65,8 @@ def _why_not(scope: Scope, environ: Mapping[str, str]) -> str:
         if name not in ("otlp", "none", ""):
             return f"OTEL_{signal}_EXPORTER is {name!r}, and the helper exports by OTLP"
     endpoints = [f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", *(f"{each}_" for each in _SIGNALS))]
-    if "otlp" not in exporters.values() and not any(environ.get(name, "").strip() for name in endpoints):
+    has_endpoint = "" in exporters.values() and any(environ.get(name, "").strip() for name in endpoints)
+    if "otlp" not in exporters.values() and not has_endpoint:
         return "no OTLP exporter is configured"
     return "" if this_interpreter() else f"{sys.executable} is no Python to run it"
 
@@ -64,7 +81,7 @@ def _why_not_the_same(given_providers: bool, environ: Mapping[str, str]) -> str:
     for signal in _SIGNALS:
         if not environ.get(f"OTEL_{signal}_EXPORTER", "").strip():
             return f"OTEL_{signal}_EXPORTER is not set"
-    if _AGENT not in sys.modules or not _is_configured_by_the_distro(environ):
+    if not _is_set_up_by_the_distro(environ):
         return "the providers were not set up by opentelemetry-distro"
     if not are_providers_of_the_sdk():
         return "the global providers are not the SDK's own"
@@ -73,8 +90,10 @@ def _why_not_the_same(given_providers: bool, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _is_configured_by_the_distro(environ: Mapping[str, str]) -> bool:
+def _is_set_up_by_the_distro(environ: Mapping[str, str]) -> bool:
     """Whether no vendor has a configurator here that the agent may have used: it takes any one of those installed."""
+    if _AGENT not in sys.modules:
+        return False
     named = environ.get("OTEL_PYTHON_CONFIGURATOR")
     found = [each.value for each in entry_points(group="opentelemetry_configurator") if named in (None, each.name)]
     return bool(found) and all(value.startswith("opentelemetry.distro:") for value in found)

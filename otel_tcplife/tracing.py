@@ -24,7 +24,8 @@ from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.log import logger
 from otel_tcplife.option import Scope, text_of
 from otel_tcplife.plugin_options import EXPORT, SCOPE, Export
-from otel_tcplife.probe.host_tracer import is_host_traced
+from otel_tcplife.probe.host_tracer import host_tracer, is_host_traced
+from otel_tcplife.unknown_variables import warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -56,6 +57,7 @@ def start_tracing(
     The global providers stand for those that are not given. Of the options (see OPTIONS), those that are not given
     are those of the variables OTEL_PYTHON_TCPLIFE_*. Raise BadUsage or CannotTrace, with the reason and the remedy.
     """
+    warn_of_unknown_variables()
     tracing = Tracing(options, logger_provider, meter_provider)
     tracing.start()
     return tracing
@@ -76,6 +78,8 @@ class Tracing:
         self._export = EXPORT.read(os.environ, self._scope, self._options.get(EXPORT.name))
         self._providers = logger_provider, meter_provider
         self._pipeline: EmbeddedPipeline | Helper | None = None
+        self._why_providers = ""
+        """Why it is these that export; empty where a helper does."""
         self._has_helper = False
         """Whether it is a helper that traces this process, and what it forks, for good."""
         self._process = os.getpid()
@@ -98,7 +102,11 @@ class Tracing:
         return self._pipeline is not None
 
     def start(self) -> None:
-        """Trace, as soon as it is our turn. Raise CannotTrace."""
+        """Trace, as soon as it is our turn. Raise BadUsage and CannotTrace."""
+        from otel_tcplife.route import why_providers
+
+        given = self._providers != (None, None)
+        self._why_providers = why_providers(self._export, self._scope, given_providers=given)
         _tracings.add(self)
         atexit.register(self._at_exit)
         try:
@@ -107,7 +115,9 @@ class Tracing:
             self.stop()
             raise
         if not self.is_tracing:
-            logger.warning("another process already traces this host; standing by until it exits")
+            process = host_tracer()
+            which = f" ({process})" if process else ""
+            logger.warning("another process%s already traces this host; standing by until it exits", which)
             self._stand_by(_host_is_free)
 
     def stop(self) -> None:
@@ -141,18 +151,15 @@ class Tracing:
         """Trace, if nobody else does."""
         if self._scope is Scope.HOST and not _host_is_free():
             return
-        from otel_tcplife.route import why_providers
-
-        why = why_providers(self._export, self._scope, given_providers=self._providers != (None, None))
-        if not why:
+        if not self._why_providers:
             try:
                 self._trace_by_helper()
                 return
             except BadUsage as error:
                 if self._export is Export.HELPER:
                     raise
-                why = str(error)  # the providers may take what the helper does not; if not, they say so
-        logger.debug("the providers of the application export: %s", why)
+                self._why_providers = str(error)  # they may take what the helper does not; if not, they say so
+        logger.debug("the providers of the application export: %s", self._why_providers)
         self._trace_by_providers()
 
     def _trace_by_helper(self) -> None:
@@ -176,8 +183,10 @@ class Tracing:
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
         from otel_tcplife.probe.loader import load_program
+        from otel_tcplife.route import refuse_where_nothing_is_exported
 
         options = read_options(self._options)
+        refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
         metrics = provider_metrics(meter_provider)
         loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)

@@ -5,6 +5,10 @@ The kernel knows the maps of all containers, and forgets those of a process that
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from pathlib import Path
+
 from otel_tcplife.probe import bpf
 
 HOST_MAP = "tcplife_host"
@@ -22,3 +26,18 @@ def is_host_traced(before: int | None = None) -> bool:
         if bpf.map_name(map_id) == HOST_MAP:
             return True
     return False
+
+
+def host_tracer() -> int | None:
+    """The process that traces this host, as far as that can be known: it may be in another container."""
+    try:
+        map_id = next((map_id for map_id in bpf.map_ids() if bpf.map_name(map_id) == HOST_MAP), None)
+    except OSError:
+        return None
+    held = re.compile(rf"^map_id:\s*{map_id}$", re.MULTILINE)
+    for descriptors in Path("/proc").glob("[0-9]*/fdinfo"):
+        with suppress(OSError):  # it has gone meanwhile, or may not be looked at
+            for descriptor in descriptors.iterdir():
+                if held.search(descriptor.read_text()):
+                    return int(descriptors.parent.name)
+    return None

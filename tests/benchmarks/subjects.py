@@ -91,6 +91,11 @@ class Running:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """User and system time that it has used, without that of children which have ended."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()

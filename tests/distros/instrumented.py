@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.helpers import helpers_of, wait_until_ended
 from tests.support.patience import PATIENCE
 from tests.support.received import Scalar
 
@@ -91,7 +92,7 @@ def run(
 ) -> Ran:
     """Run a command that runs APPLICATION, with the programs of `binaries` and, but for PATH, only this environment.
 
-    `meanwhile` is called with the port where it serves, before it is told to end.
+    `meanwhile` is called with the port where it serves, before it is told to end. Its helper has ended, too.
     """
     stderr = directory / "stderr"
     process = _start(binaries, command, environ, directory, stderr)
@@ -111,5 +112,7 @@ def run(
     said = stderr.read_text(errors="replace")
     if process.returncode or not told or printed:
         raise RuntimeError(f"the application ended with {process.returncode}:\n{line}{printed}{said}")
+    for helper in helpers_of(told["pid"]):
+        wait_until_ended(helper)
     sessions = [Session(**session) for session in told.pop("sessions")]
     return Ran(**told, sessions=sessions, said=said)

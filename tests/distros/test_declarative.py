@@ -156,7 +156,7 @@ def test_options_that_cannot_be_are_one_line_and_no_tracing(agent: Agent) -> Non
     ):
         outcome = agent.run(tcplife=tcplife)
         [line] = outcome.of_ours()
-        assert f"otel-tcplife: cannot trace: {said}" in line
+        assert f"otel-tcplife: cannot trace: {agent.directory / 'agent.yaml'}: {said}" in line
         assert "Traceback" not in outcome.ran.said
         assert outcome.received == Received()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.instruments import PROBE_SESSIONS
+from tests.plugin.traced import Receiver, wait_until
 from tests.support.background_process import free_ports
 
 _INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
@@ -103,7 +105,14 @@ _NEITHER = _APPLICATION + "\ntry:\n    trace()\nexcept Exception as error:\n    
 class _Uwsgi:
     """uWSGI with two workers and this application, inside its `with` block; what it prints goes to a file."""
 
-    def __init__(self, directory: Path, application: str, *options: str, agent: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        application: str,
+        *options: str,
+        agent: bool = False,
+        environ: Mapping[str, str] = {},
+    ) -> None:
         (directory / "application.py").write_text(textwrap.dedent(application))
         [self._port] = free_ports(1)
         self._log = directory / "log"
@@ -127,14 +136,16 @@ class _Uwsgi:
             "application.py",
         ]
         self._command = [_INSTRUMENT, *command] if agent else command
+        self._environ = environ
 
     def __enter__(self) -> _Uwsgi:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-        exporters = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+        exporters = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
-                stdout=log, stderr=log, cwd=self._directory, env={**inherited, **exporters}, start_new_session=True,
+                stdout=log, stderr=log, cwd=self._directory, env={**inherited, **exporters, **self._environ},
+                start_new_session=True,
             )  # fmt: skip
         return self
 
@@ -185,4 +196,19 @@ def test_under_uwsgi_each_worker_traces_itself(loaded: str, tmp_path: Path) -> N
             assert time.monotonic() < deadline, uwsgi.printed
             uwsgi.answers(workers=1)
             time.sleep(0.1)
+    assert "cannot" not in uwsgi.printed
+
+
+def test_under_uwsgi_a_helper_reports_all_workers(tmp_path: Path) -> None:
+    """It needs no hook of Python's."""
+    with Receiver(tmp_path) as receiver:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "otlp",
+        }
+        with _Uwsgi(tmp_path, _APPLICATION, agent=True, environ=environ) as uwsgi:
+            workers = {int(worker) for worker in uwsgi.answers(workers=2)}
+            wait_until(lambda: workers <= {end.pid for end in receiver.ends()}, lambda: uwsgi.printed)
     assert "cannot" not in uwsgi.printed

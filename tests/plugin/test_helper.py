@@ -116,13 +116,27 @@ def test_what_goes_on_when_the_first_process_has_ended_is_still_traced(
         app.wait_for(told)
         helper = the_helper_of(app.pid)
         bpf = held_by(helper)
-        assert Path(f"/proc/{helper}/fd/2").readlink() == Path("/dev/null")  # nobody waits for its end
+        # Nobody waits for its end
+        wait_until(lambda: os.readlink(f"/proc/{helper}/fd/2") == "/dev/null", lambda: "it has standard error")
         app.go()
         app.wait_for("done", 1 if name == "chain" else 2)
     wait_until_ended(helper)
     wait_until_gone(bpf)
     assert not app.said
     _ended(app.pid, receiver, app)
+
+
+def test_a_session_that_goes_on_is_reported_meanwhile(receiver: Receiver) -> None:
+    with _traced("holds_open", receiver=receiver, OTEL_PYTHON_TCPLIFE_INTERIM="0.2") as app:
+        [ports] = app.wait_for("ports")
+        wait_until(
+            lambda: [log for log in receiver.logs() if log.event_name == "tcplife.session.progress"],
+            lambda: f"no report: {app.said}",
+        )
+        assert app.end() == 0
+    reports = {log.ports for log in receiver.logs() if log.event_name == "tcplife.session.progress"}
+    assert reports <= {tuple(ports), tuple(reversed(ports))}
+    assert not app.said
 
 
 @pytest.mark.parametrize("name", ["python_child", "multiprocessing_spawn", "multiprocessing_forkserver"])

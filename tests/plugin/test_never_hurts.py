@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.otlp_receiver import HttpReceiver
+
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
 _APPLICATION = """
@@ -27,11 +29,17 @@ print(json.dumps({"bpf": sum("bpf" in os.readlink(f"/proc/self/fd/{fd}") for fd 
 def _run(application: str, environ: Mapping[str, str] = {}, within: Sequence[str] = ()) -> tuple[str, list[str]]:
     """What an application under the agent prints, and the lines that it says."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    exporters = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-    done = subprocess.run(
-        [*within, INSTRUMENT, sys.executable, "-c", application],
-        capture_output=True, text=True, check=False, env={**inherited, **exporters, **environ},
-    )  # fmt: skip
+    exporters = {
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_TCPLIFE_EXPORT": "providers",
+    }
+    with HttpReceiver() as receiver:
+        where = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+        done = subprocess.run(
+            [*within, INSTRUMENT, sys.executable, "-c", application],
+            capture_output=True, text=True, check=False, env={**inherited, **exporters, **where, **environ},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr.splitlines()
 
@@ -103,6 +111,51 @@ def test_where_it_is_not_wanted_it_is_not_there(environ: dict[str, str]) -> None
     printed, said = _run(_APPLICATION, environ)
     assert json.loads(printed) == {"bpf": 0, "ours": []}
     assert not said
+
+
+@pytest.mark.parametrize("export", ["auto", "providers"])
+def test_where_nothing_is_exported_it_says_so_and_does_not_trace(export: str) -> None:
+    environ = {"OTEL_METRICS_EXPORTER": "none", "OTEL_PYTHON_TCPLIFE_EXPORT": export}
+    problem, remedy = "neither logs nor metrics are exported", "set OTEL_LOGS_EXPORTER or OTEL_METRICS_EXPORTER"
+    _does_not_trace(environ, (), problem, remedy)
+
+
+def test_where_no_sdk_is_set_up_it_says_how_to() -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    application = _INSTRUMENTS_ITSELF % "" + _APPLICATION
+    done = subprocess.run(
+        [sys.executable, "-c", application], capture_output=True, text=True, check=True, env=inherited
+    )
+    assert json.loads(done.stdout) == {"bpf": 0, "ours": []}
+    [said] = done.stderr.splitlines()
+    assert said.startswith("otel-tcplife: cannot trace: no OpenTelemetry SDK is set up here")
+    assert "pip install opentelemetry-distro" in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"OTEL_LOGS_EXPORTER": "console"}, "OTEL_LOGS_EXPORTER is 'console'"),
+        ({"OTEL_PYTHON_TCPLIFE_SCOPE": "host"}, "the scope is host"),
+    ],
+)
+def test_a_helper_that_is_asked_for_and_cannot_be_is_one_line(environ: dict[str, str], why: str) -> None:
+    problem = f"OTEL_PYTHON_TCPLIFE_EXPORT=helper cannot be: {why}"
+    _does_not_trace({"OTEL_PYTHON_TCPLIFE_EXPORT": "helper", **environ}, (), problem, "leave it out")
+
+
+@pytest.mark.parametrize("missing", ["privileges", "bcc"])
+def test_what_the_helper_misses_is_the_same_line(missing: str) -> None:
+    within, problem, remedy = _MISSING[missing]
+    _does_not_trace({"OTEL_PYTHON_TCPLIFE_EXPORT": "auto"}, within, problem, remedy)
+
+
+def test_what_no_helper_can_read_the_providers_may() -> None:
+    """The SDK leaves out what is no header, and says so."""
+    environ = {"OTEL_PYTHON_TCPLIFE_EXPORT": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "no header at all"}
+    printed, said = _run(_APPLICATION, environ)
+    assert json.loads(printed)["ours"] == ["tcplife-providers", "tcplife-reader"]
+    assert not [line for line in said if line.startswith("otel-tcplife")]
 
 
 _INSTRUMENTS_ITSELF = """

@@ -21,6 +21,7 @@ from otel_tcplife.instruments import (
 from otel_tcplife.version import __version__
 from tests.support.actor import run_actor
 from tests.support.expected_end import ExpectedEnd
+from tests.support.helpers import helpers_of, wait_until_ended
 from tests.support.host_agent import HostAgent
 from tests.support.otlp_receiver import FileReceiver
 from tests.support.played_session import CLIENT, FAMILIES, SERVER
@@ -52,13 +53,16 @@ class Run:
     plugin: dict[tuple[int, int], list[ReceivedLog]]
     points: list[ReceivedPoint]
     """Of the plugin."""
+    exporter: str
+    """Of the plugin, as the ledger has it."""
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=["providers", "helper"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     by_agent, by_plugin = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("plugin")
     with FileReceiver(by_plugin) as receiver, HostAgent(["--otlp-file", str(by_agent), "--no-table"]):
-        instrumented = ["env", *_environment(receiver.endpoint), INSTRUMENT]
+        environment = [*_environment(receiver.endpoint), f"OTEL_PYTHON_TCPLIFE_EXPORT={request.param}"]
+        instrumented = ["env", *environment, INSTRUMENT]
         with (
             run_actor(CLIENT, run=instrumented, isolated=False) as client,
             run_actor(SERVER, run=instrumented, isolated=False) as server,
@@ -70,9 +74,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 ends += refused_between(client, server, family)
             client.end()
             server.end()
+            actors = client.pid, server.pid
+        for helper in [helper for actor in actors for helper in helpers_of(actor)]:
+            wait_until_ended(helper)
     received = read_otlp_json_lines(by_plugin / "logs.jsonl")
     metrics = read_otlp_json_lines(by_plugin / "metrics.jsonl")
-    return Run(ends, _by_ports(read_otlp_json_lines(by_agent / "logs.jsonl")), _by_ports(received), metrics.points)
+    exporter = "otlp" if request.param == "helper" else "providers"
+    return Run(
+        ends, _by_ports(read_otlp_json_lines(by_agent / "logs.jsonl")), _by_ports(received), metrics.points, exporter
+    )
 
 
 def _environment(endpoint: str) -> list[str]:
@@ -159,6 +169,6 @@ def test_the_balance_holds(run: Run) -> None:
     assert not any(totals.values())
     assert sum(int(point.value or 0) for point in exported) == logs
     assert {(str(p.attributes["tcplife.exporter"]), str(p.attributes["tcplife.outcome"])) for p in exported} == {
-        ("providers", "exported")
+        (run.exporter, "exported")
     }
-    assert not _last(run.points, ACTIVE.name)  # none is followed when tracing has ended
+    assert not any(point.value for point in _last(run.points, ACTIVE.name))  # none is followed when tracing has ended

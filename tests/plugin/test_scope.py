@@ -117,8 +117,9 @@ def test_what_it_forks_and_not_what_runs_another_program() -> None:
 _BECOMES_ANOTHER = (
     """
 import os, sys
+from opentelemetry.sdk.metrics import MeterProvider
 from otel_tcplife.tracing import start_tracing
-tracing = start_tracing()
+tracing = start_tracing(meter_provider=MeterProvider())
 look = """
     + repr("""
 import os
@@ -232,13 +233,14 @@ def test_sessions_that_found_no_room_are_counted_however_many() -> None:
 
 _IN_A_CONTAINER = """
 import logging, os
+from opentelemetry.sdk.metrics import MeterProvider
 from otel_tcplife.tracing import start_tracing
 from tests.support.traffic import Traffic
 assert os.getpid() < 10
 logging.basicConfig(format="%(message)s")
 logging.getLogger("otel_tcplife").setLevel(logging.DEBUG)
 traffic = Traffic()
-with start_tracing():
+with start_tracing(meter_provider=MeterProvider()):
     traffic.sessions(2)
     child = os.fork()
     if not child:

@@ -18,6 +18,7 @@ from tests.plugin.traced import Receiver, SessionEnd, Traced, differences, wait_
 from tests.readme import python_example
 from tests.support.background_process import free_ports
 from tests.support.bpf_objects import BpfObject, held_by, wait_until_gone
+from tests.support.helpers import the_helper_of, wait_until_ended
 from tests.support.patience import PATIENCE
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -127,6 +128,41 @@ def test_each_session_is_reported_once_as_the_workers_that_answered(server: str,
         assert app.end(signal.SIGTERM) == 0
     wait_until_gone(bpf)
     _assert_each_is_reported_once(client, receiver, port)
+    _assert_says_nothing(app)
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+def test_each_session_is_reported_once_by_a_helper(server: str, port: int, receiver: Receiver) -> None:
+    client = Client(port)
+    with Traced(*_SERVERS[server](port), receiver=receiver, export="auto") as app:
+        workers = client.request_until(lambda answered: len(answered) == 2)
+        helper = the_helper_of(app.pid)
+        bpf = held_by(helper)
+        os.kill(min(workers), signal.SIGKILL)
+        client.request_until(lambda answered: bool(answered - workers))
+        assert app.end(signal.SIGTERM) == 0
+    wait_until_ended(helper)
+    wait_until_gone(bpf)
+    _assert_each_is_reported_once(client, receiver, port)
+    _assert_says_nothing(app)
+
+
+def test_of_workers_that_are_replaced_a_helper_counts_each_session_once(port: int, receiver: Receiver) -> None:
+    client = Client(port)
+    with Traced(*_gunicorn(port, "--workers=1", "--max-requests=5"), receiver=receiver, export="auto") as app:
+        assert len({client.request() for _ in range(15)}) == 3
+        helper = the_helper_of(app.pid)
+        assert app.end(signal.SIGTERM) == 0
+    wait_until_ended(helper)
+    _assert_each_is_reported_once(client, receiver, port)
+    points = [point for point in receiver.points() if point.name == "tcplife.session.io"]
+    assert len({str(point.resource["service.instance.id"]) for point in points}) == 1
+    last = {frozenset(point.attributes.items()): point for point in points}
+    served = [point for point in last.values() if point.attributes.get("server.port") == port]
+    assert {str(point.attributes["network.io.direction"]): point.count for point in served} == {
+        "transmit": 15,
+        "receive": 15,
+    }
     _assert_says_nothing(app)
 
 

@@ -11,6 +11,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.sdk.emit import ProviderLogs
+from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.log_options import LogOptions
 from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.session import SessionBatch
@@ -19,13 +20,13 @@ _WITHOUT_OPTIONS = LogOptions()
 
 
 def encoded_by_the_sdk(
-    batch: SessionBatch, resource: Resource, options: LogOptions = _WITHOUT_OPTIONS
+    batch: SessionBatch, resource: Resource, options: LogOptions = _WITHOUT_OPTIONS, host: Host = UNKNOWN_HOST
 ) -> ExportLogsServiceRequest:
     """Emitted by the provider route, below one resource."""
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider(resource, shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    became = ProviderLogs("test", provider, options=options).export(batch)
+    became = ProviderLogs("test", provider, host, options).export(batch)
     assert became == {Outcome.EXPORTED: len(batch), Outcome.REJECTED: 0}
     finished: Sequence[ReadableLogRecord] = exporter.get_finished_logs()
     return encode_logs(finished)

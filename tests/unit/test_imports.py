@@ -32,6 +32,7 @@ _FLOORS: dict[str, int] = {
         1,
     ),
     **dict.fromkeys(["log", "options", "option", "plugin_options", "parsers", "forks", "host", "flow_id"], 1),
+    "unknown_variables": 1,
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),

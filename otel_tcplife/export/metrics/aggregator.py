@@ -154,7 +154,8 @@ class Aggregator:
         scope = InstrumentationScope(conventions.SCOPE, __version__, conventions.SCHEMA_URL)
         present = [metric for metric in metrics if metric.data.data_points]
         scope_metrics = ScopeMetrics(scope, present, conventions.SCHEMA_URL)
-        return ResourceMetrics(self._resources.of(entity), [scope_metrics], conventions.SCHEMA_URL)
+        resource = self._resources.of(entity)
+        return ResourceMetrics(resource, [scope_metrics], resource.schema_url)
 
     def _forget_idle(self) -> None:
         """Forget what has had no sessions for long, when all of it was exported."""

@@ -58,10 +58,10 @@ class LogEncoder:
         self._scope = wire.delimited(_SCOPE, scope.SerializeToString()) + schema_url
 
         def encoded(entity: Entity) -> bytes:
-            attributes = [
-                KeyValue(key=key, value=_any_value(value)) for key, value in resources.of(entity).attributes.items()
-            ]
-            return wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString()) + schema_url
+            resource = resources.of(entity)
+            attributes = [KeyValue(key=key, value=_any_value(value)) for key, value in resource.attributes.items()]
+            of_resource = wire.delimited(_SCHEMA_URL, resource.schema_url.encode()) if resource.schema_url else b""
+            return wire.delimited(_RESOURCE, Resource(attributes=attributes).SerializeToString()) + of_resource
 
         self._resource = lru_cache(_REMEMBERED_RESOURCES)(encoded)
 

@@ -15,6 +15,12 @@ def has_global_providers() -> bool:
     return isinstance(get_logger_provider(), LoggerProvider) or isinstance(get_meter_provider(), MeterProvider)
 
 
+def is_any_set_up() -> bool:
+    """Whether anybody has set up a provider of logs or of metrics, of whatever class: the API's own take nothing."""
+    modules = (type(provider).__module__ for provider in (get_logger_provider(), get_meter_provider()))
+    return not all(module.startswith(("opentelemetry._logs", "opentelemetry.metrics")) for module in modules)
+
+
 def are_providers_of_the_sdk() -> bool:
     """Whether both are there and of the SDK's own classes."""
     return type(get_logger_provider()) is LoggerProvider and type(get_meter_provider()) is MeterProvider

@@ -119,3 +119,11 @@ def stops_and_starts() -> None:
         each.close()
     TcplifeInstrumentor().instrument()
     make_session()
+
+
+def holds_open() -> None:
+    """A session that goes on until all are to end."""
+    client, server = open_session()
+    tell(ports=[client.getsockname()[1], server.getsockname()[1]])
+    wait()
+    end_session(client, server)

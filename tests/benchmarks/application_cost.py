@@ -1,0 +1,103 @@
+"""What an application pays for its sessions, by who exports them: python -m tests.benchmarks.application_cost [ROUNDS].
+
+An HTTP server under the agent answers one request on each connection. The CPU time is the user and system time of its
+process; that of the same without the plugin is subtracted.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.benchmarks.__main__ import spread
+from tests.benchmarks.subjects import Receiver, Running, instrumented
+from tests.support.helpers import helpers_of
+
+_SECONDS = 4.0
+_WAYS = {
+    "without": {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "tcplife"},
+    "providers": {"OTEL_PYTHON_TCPLIFE_EXPORT": "providers"},
+    "helper": {"OTEL_PYTHON_TCPLIFE_EXPORT": "helper"},
+}
+
+
+class Cost(NamedTuple):
+    """Of one run."""
+
+    rate: float
+    cpu: float
+    """Microseconds for each request, of the application."""
+    start: float
+    memory: float
+    """Megabytes, of the application."""
+    helper_cpu: float
+    helper_memory: float
+
+
+def main(rounds: int) -> None:
+    """Measure the ways one after the other, so many times."""
+    with tempfile.TemporaryDirectory() as directory:
+        requests = Path(directory) / "requests"
+        source = Path(__file__).with_name("requests.c")
+        subprocess.run(["cc", "-O2", "-pthread", "-o", requests, source], check=True)
+        costs: dict[str, list[Cost]] = {name: [] for name in _WAYS}
+        for _ in range(rounds):
+            for name, variables in _WAYS.items():
+                costs[name].append(_cost(requests, variables))
+    for name, of_way in costs.items():
+        both = [*zip(of_way, costs["without"])]
+        figures = {
+            "requests/s kept": [one.rate / without.rate for one, without in both],
+            "us more a request": [one.cpu - without.cpu for one, without in both],
+            "s later": [one.start - without.start for one, without in both],
+            "MB": [one.memory for one in of_way],
+            "helper: us a request": [one.helper_cpu for one in of_way],
+            "MB of it": [one.helper_memory for one in of_way],
+        }
+        print(name, *(f"  {spread(row)} {what}" for what, row in figures.items()), sep="\n", flush=True)
+
+
+def _cost(requests: Path, variables: dict[str, str]) -> Cost:
+    with Receiver() as receiver:
+        subject = instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})
+        with Running(subject) as running:
+            [port] = re.findall(r"serving (\d+)", running.text())
+            helper = next(iter(helpers_of(running.pid)), None)
+            time.sleep(1)  # what is imported when tracing has begun is part of the start
+            before = running.cpu_seconds(), _cpu(helper)
+            asked = [requests, port, str(_SECONDS), "1"]
+            answered, elapsed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+            time.sleep(2)  # what is left is exported meanwhile
+            used, by_helper = running.cpu_seconds() - before[0], _cpu(helper) - before[1]
+            memory = running.resident_megabytes(), _memory(helper)
+        return Cost(
+            int(answered) / float(elapsed),
+            used / int(answered) * 1e6,
+            running.start_seconds,
+            memory[0],
+            by_helper / int(answered) * 1e6,
+            memory[1],
+        )
+
+
+def _cpu(process: int | None) -> float:
+    if process is None:
+        return 0.0
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _memory(process: int | None) -> float:
+    if process is None:
+        return 0.0
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+if __name__ == "__main__":
+    main(int(next(iter(sys.argv[1:]), 5)))
