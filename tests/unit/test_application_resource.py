@@ -15,6 +15,7 @@ from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.counters import counters
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger
+from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Stats
@@ -52,7 +53,7 @@ class _Receiver:
 def test_the_metrics_have_one_series_for_all_entities_and_nothing_of_the_tracer() -> None:
     receiver, sinks, deadline = _Receiver(), Sinks(), Deadline(60)
     stats = Stats({"submitted": 8}, seen=8)
-    opening = Opening(counters(lambda: stats, Ledger()), deadline, HOST, Ledger(), SelfTelemetry())
+    opening = Opening(counters(lambda: stats, Ledger()), deadline, HOST, Ledger(), SelfTelemetry(), ScanRequests())
     OtlpSinks(_RESOURCES, {}).add_metrics(Target("otlp", "otlp_http", receiver, "there"), opening, sinks)
     [reader] = sinks.inline
     reader.add(spread(sessions(8), range(8)))
