@@ -28,10 +28,10 @@ from otel_tcplife.probe.host_tracer import host_tracer, is_host_traced
 from otel_tcplife.unknown_variables import warn_of_unknown_variables
 
 if TYPE_CHECKING:
-    from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
 
     from otel_tcplife.embedded import EmbeddedPipeline
+    from otel_tcplife.export.sdk.logs_api import LoggerProvider
     from otel_tcplife.helper.start import Helper
 
 _LOOK_AGAIN = {Scope.HOST: 5.0, Scope.PROCESS: 0.5}

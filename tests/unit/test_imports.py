@@ -88,3 +88,13 @@ def test_no_arrow_runs_up() -> None:
         if (above := _floor(imported)) is not None and (own := _floor(module)) is not None and own < above
     }
     assert not up
+
+
+def test_one_file_has_the_underscored_packages_of_the_sdk() -> None:
+    using = {
+        path.relative_to(_PACKAGE).as_posix()
+        for path in _PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and "_logs" in (node.module or "").split(".")
+    }
+    assert using == {"export/sdk/logs_api.py"}

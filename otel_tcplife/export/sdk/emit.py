@@ -1,23 +1,27 @@
 """The provider route: sessions through the loggers and meters of OpenTelemetry's API, one record at a time.
 
-For exporters other than OTLP, and for the providers of an agent. Only this file and global_providers.py use the
-packages opentelemetry._logs and opentelemetry.sdk._logs, public though underscored (the logs API of Python is not yet
-stable).
+For exporters other than OTLP, and for the providers of an agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger_provider
-from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.body import body_columns
 from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, attributes_with
 from otel_tcplife.export.otlp.endpoint import error_line
+from otel_tcplife.export.sdk.logs_api import (
+    BatchLogRecordProcessor,
+    LoggerProvider,
+    LogRecord,
+    LogRecordExporter,
+    SdkLoggerProvider,
+    SeverityNumber,
+    get_logger_provider,
+)
 from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.export.sdk.settings import BatchLimits
 from otel_tcplife.host import UNKNOWN_HOST, Host

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from opentelemetry import trace
-from opentelemetry._logs import get_logger_provider
 from opentelemetry.metrics import get_meter_provider
-from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
+
+from otel_tcplife.export.sdk.logs_api import SdkLoggerProvider, get_logger_provider
 
 
 def has_global_providers() -> bool:
     """Whether somebody has set up a global provider of logs or of metrics."""
-    return isinstance(get_logger_provider(), LoggerProvider) or isinstance(get_meter_provider(), MeterProvider)
+    return isinstance(get_logger_provider(), SdkLoggerProvider) or isinstance(get_meter_provider(), MeterProvider)
 
 
 def is_any_set_up() -> bool:
@@ -23,7 +23,7 @@ def is_any_set_up() -> bool:
 
 def are_providers_of_the_sdk() -> bool:
     """Whether both are there and of the SDK's own classes."""
-    return type(get_logger_provider()) is LoggerProvider and type(get_meter_provider()) is MeterProvider
+    return type(get_logger_provider()) is SdkLoggerProvider and type(get_meter_provider()) is MeterProvider
 
 
 def application_resource(logger_provider: object = None) -> Resource:
