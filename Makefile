@@ -18,7 +18,7 @@ LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 
 C_FILES = bpf/tcplife.bpf.c bpf/*.h
 
-.PHONY: help run test test-unit test-fleet lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
+.PHONY: help run test test-unit test-fleet test-registry lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,9 @@ format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
 
 test-fleet: setup-test ## Collectors that take longer to build than `make test` may
 	$(BIN)/pytest tests/fleet
+
+test-registry: setup-test ## the checker of semantic conventions, weaver, on docs/registry/; it has to be on PATH
+	$(BIN)/pytest tests/weaver
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)

@@ -40,7 +40,7 @@ class LiveCheck:
         self._registry = registry
 
     def __enter__(self) -> Self:
-        assert WEAVER
+        assert WEAVER, "weaver is not on PATH"
         self._port, self._admin_port = _free_port(), _free_port()
         self.endpoint = f"http://127.0.0.1:{self._port}"
         self._process = subprocess.Popen(
@@ -81,5 +81,5 @@ def _listens(port: int) -> bool:
 
 def weaver(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end; all that it says is in `stdout`."""
-    assert WEAVER
+    assert WEAVER, "weaver is not on PATH"
     return subprocess.run([WEAVER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from otel_tcplife.session import Event
 from otel_tcplife.version import __version__
 from tests.registry import CONTRACT, DIRECTORY, RESOURCE, Contract, broken, contract, files, is_ours, recorded
 from tests.support import semantic_conventions
-from tests.support.weaver import WEAVER, registry_with_its_dependency, weaver
 
 
 def test_it_is_up_to_date() -> None:
@@ -106,21 +104,3 @@ def test_the_names_of_others_are_those_of_the_semantic_conventions() -> None:
     assert [name for name in of.definitions() if is_ours(name) == (name in known)] == []
     theirs = {each.name: (each.instrument, each.unit) for each in of.metrics if not is_ours(each.name)}
     assert theirs == {name: metrics.get(name) for name in theirs}
-
-
-@pytest.mark.skipif(WEAVER is None, reason="weaver is not installed")
-def test_weaver_finds_nothing_wrong(tmp_path: Path) -> None:
-    registry = registry_with_its_dependency(tmp_path)
-    checked = weaver("registry", "check", "--registry", str(registry), "--future")
-    assert checked.returncode == 0, checked.stdout
-    assert "warning" not in checked.stdout.lower()
-
-
-@pytest.mark.skipif(WEAVER is None, reason="weaver is not installed")
-def test_weaver_finds_a_name_that_the_semantic_conventions_do_not_have(tmp_path: Path) -> None:
-    registry = registry_with_its_dependency(tmp_path)
-    attributes = registry / "attributes.yaml"
-    attributes.write_text(attributes.read_text().replace("ref: process.vpid", "ref: process.virtual_pid"))
-    checked = weaver("registry", "check", "--registry", str(registry), "--future")
-    assert checked.returncode != 0
-    assert "process.virtual_pid" in checked.stdout
