@@ -147,12 +147,14 @@ def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
 def join(pieces: Sequence[Piece], rows: int) -> Iterable[Matrix]:
     """All records, one behind the other, each with its pieces in order; in blocks that fit into a CPU's cache."""
     template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
-    data = np.empty((min(rows, _ROWS), len(template)), np.uint8)
+    # Of the same height, about: a block of a few rows costs nearly as much as a large one
+    tallest = -(-rows // max(round(rows / _ROWS), 1))
+    data = np.empty((tallest, len(template)), np.uint8)
     data[:] = np.frombuffer(template, np.uint8)
     counts = np.ones(data.shape, np.bool_)
     varying = [_varying(piece) for piece in pieces]
-    for first in range(0, rows, _ROWS):
-        block = slice(first, min(first + _ROWS, rows))
+    for first in range(0, rows, max(tallest, 1)):
+        block = slice(first, min(first + tallest, rows))
         height = block.stop - first
         end = 0
         for piece, lengths in zip(pieces, varying):
