@@ -57,3 +57,19 @@ static inline u32 tgid_of(u64 task)
 {
 	return READ(task, TASK_STRUCT_tgid);
 }
+
+#define UPID_SIZE (UPID_ns + sizeof(void *)) /* include/linux/pid.h: the pointer is its last member */
+
+/* How deep the PID namespace of a task is: 0 for the host's. */
+static inline u32 pid_level(u64 task)
+{
+	u64 pid = READ(task, TASK_STRUCT_thread_pid);
+
+	return pid ? READ(pid, PID_level) : 0;
+}
+
+/* The number of a task in its PID namespace, or in one above that, which is so deep. */
+static inline u32 pid_at_level(u64 task, u32 level)
+{
+	return READ(READ(task, TASK_STRUCT_thread_pid) + PID_numbers + level * UPID_SIZE, UPID_nr);
+}

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
 /* The process that a session belongs to. */
 
-#define UPID_SIZE (UPID_ns + sizeof(void *)) /* include/linux/pid.h: the pointer is its last member */
-
 /* The pid of a process in the PID namespace that is its own, which getpid(2) gives it; 0 in the host's. */
 static inline u32 pid_in_own_namespace(u64 leader)
 {
-	u64 pid = READ(leader, TASK_STRUCT_thread_pid);
-	u32 level = pid ? READ(pid, PID_level) : 0;
+	u32 level = pid_level(leader);
 
-	return level ? READ(pid + PID_numbers + level * UPID_SIZE, UPID_nr) : 0;
+	return level ? pid_at_level(leader, level) : 0;
 }
 
 /*

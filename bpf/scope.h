@@ -86,19 +86,6 @@ static inline bool is_traced_task(void)
 	return is_traced(bpf_get_current_pid_tgid() >> 32);
 }
 
-/* A struct upid of include/linux/pid.h is a number and a pointer. */
-#define UPID_SIZE 16
-
-static inline u32 level_of(u64 task)
-{
-	return READ(READ(task, TASK_STRUCT_thread_pid), PID_level);
-}
-
-static inline u32 pid_at_level(u64 task, u32 level)
-{
-	return READ(READ(task, TASK_STRUCT_thread_pid) + PID_numbers + level * UPID_SIZE, UPID_nr);
-}
-
 static inline void trace_process(u32 tgid, u64 task)
 {
 	struct traced traced = { .task = task };
@@ -120,7 +107,7 @@ static inline void begin_tracing(u32 scan)
 
 	note_tracer(scan);
 	if (level && !is_traced(tgid) && is_tracer()) {
-		*level = level_of(running_leader());
+		*level = pid_level(running_leader());
 		trace_process(tgid, running_leader());
 	}
 }

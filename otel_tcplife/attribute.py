@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,3 +38,13 @@ class Attribute(Definition):
         """One Python value for each record, None where it is absent."""
         values = self.column(columns).to_list()
         return [None if value is None else bool(value) for value in values] if self.kind == "boolean" else [*values]
+
+
+Values = dict[str, str | int | float | bool]
+
+
+def values_of_records(attributes: Sequence[Attribute], columns: SessionColumns) -> Iterator[Values]:
+    """The attributes that are known of each record."""
+    names = [attribute.name for attribute in attributes]
+    for values in zip(*(attribute.values(columns) for attribute in attributes)):
+        yield {name: value for name, value in zip(names, values) if value is not None}

@@ -20,27 +20,26 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class HistogramMetric:
-    """A histogram, and what each session adds to it."""
-
-    name: str
-    unit: str
-    brief: str
-    bounds: tuple[float, ...]
-    measurements: tuple[Measurement, ...]
-    attributes: tuple[Attribute, ...] = ()
-    """Those of each data point, besides what a measurement has."""
-
-
-@dataclass(frozen=True)
-class SumMetric:
-    """A counter, and what each session adds to it: when it ends, and before that at each scan of the open ones."""
+class SessionMetric:
+    """A metric, and what each session adds to it."""
 
     name: str
     unit: str
     brief: str
     measurements: tuple[Measurement, ...]
     attributes: tuple[Attribute, ...]
+    """Those of each data point, besides what a measurement has."""
+
+
+@dataclass(frozen=True)
+class HistogramMetric(SessionMetric):
+    """A histogram: a session adds to it when it ends."""
+
+    bounds: tuple[float, ...]
+
+
+class SumMetric(SessionMetric):
+    """A counter: a session adds to it when it ends, and before that at each scan of the open ones."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,14 @@ HISTOGRAMS = (
         "tcplife.session.duration",
         "s",
         "Time from ESTABLISHED to CLOSE.",
-        DURATION_BOUNDS,
         (Measurement(lambda columns: columns.seconds("duration")),),
         METRIC_ATTRIBUTES,
+        DURATION_BOUNDS,
     ),
     HistogramMetric(
         "tcplife.session.io",
         "By",
         "Payload bytes of a session.",
-        SIZE_BOUNDS,
         (
             Measurement(
                 lambda columns: columns.number("bytes_sent", columns.sessions), {"network.io.direction": "transmit"}
@@ -109,22 +107,23 @@ HISTOGRAMS = (
             ),
         ),
         METRIC_ATTRIBUTES,
+        SIZE_BOUNDS,
     ),
     HistogramMetric(
         "tcplife.handshake.duration",
         "s",
         "Time to ESTABLISHED, or to the failure of the connect.",
-        ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.seconds("handshake")),),
         CONNECT_ATTRIBUTES,
+        ROUND_TRIP_BOUNDS,
     ),
     HistogramMetric(
         "tcplife.session.rtt",
         "s",
         "Smoothed round trip time at close.",
-        ROUND_TRIP_BOUNDS,
         (Measurement(lambda columns: columns.round_trip("rtt_smoothed")),),
         METRIC_ATTRIBUTES,
+        ROUND_TRIP_BOUNDS,
     ),
 )
 

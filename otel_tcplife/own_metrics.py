@@ -58,8 +58,9 @@ OPERATION_DURATION = HistogramMetric(
     "otel.sdk.exporter.operation.duration",
     "s",
     "Time from the first sending of a batch until all of it was taken or refused.",
-    DURATION_BOUNDS,
     (),
+    (),
+    DURATION_BOUNDS,
 )
 OPERATION_ATTRIBUTES = (_TYPE,)
 """Of OPERATION_DURATION."""

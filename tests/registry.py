@@ -16,7 +16,7 @@ import yaml
 from otel_tcplife.attribute import Attribute, Definition
 from otel_tcplife.conventions import ATTRIBUTES, ENTITY_ATTRIBUTES, EVENT_NAMES, SCHEMA_URL
 from otel_tcplife.error_types import ERROR_TYPES
-from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, OVERFLOW_ATTRIBUTE, SUMS, HistogramMetric, SumMetric
+from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, OVERFLOW_ATTRIBUTE, SUMS, SessionMetric
 from otel_tcplife.own_metrics import OPERATION_ATTRIBUTES, OPERATION_DURATION, OWN_COUNTERS
 from otel_tcplife.session import Event
 from otel_tcplife.version import __version__
@@ -117,7 +117,7 @@ def contract() -> Contract:
     return Contract(events, tuple(metrics), resource)
 
 
-def _measured(metric: HistogramMetric | SumMetric) -> tuple[Definition, ...]:
+def _measured(metric: SessionMetric) -> tuple[Definition, ...]:
     """Attributes of its data points, with those of its measurements and that of the data point over the limit."""
     values: dict[str, list[str]] = {}
     for measurement in metric.measurements:

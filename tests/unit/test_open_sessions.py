@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Counter as CounterInstrument
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricsData, NumberDataPoint
 
 from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
@@ -237,3 +237,30 @@ def test_an_export_waits_for_a_scan_that_began_after_it() -> None:
     assert waited == [1]
     scans.close()
     scans.wait()
+
+
+class _StoppedMeanwhile(ScanRequests):
+    """Tracing ends while a scan is waited for."""
+
+    def __init__(self, metrics: ProviderMetrics) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    def wait(self) -> None:
+        self._metrics.end()
+
+
+def test_tracing_may_end_while_a_provider_collects(caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK would log a traceback of a callback that fails."""
+    reader = InMemoryMetricReader()
+    metrics = ProviderMetrics(MeterProvider([reader], shutdown_on_exit=False))
+    metrics.observe({ACTIVE: lambda: [({}, 3)]}, scans=_StoppedMeanwhile(metrics))
+    data = reader.get_metrics_data()
+    assert [
+        point.value
+        for each in (data.resource_metrics if data else ())
+        for metric in each.scope_metrics[0].metrics
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    ] == [3]
+    assert caplog.text == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -207,14 +206,12 @@ class Aggregator:
         yield Metric(ACTIVE.name, ACTIVE.brief, ACTIVE.unit, data)
 
     def _active(self) -> _Active:
-        """How many sessions are open, by entity and attributes; those that no process has open have none."""
+        """How many sessions are open, by entity and attributes."""
         if ACTIVE not in self._counters:
             return {}
-        found = Counter(self._open.found())
         total = sum(int(count) for _, count in self._counters[ACTIVE]())
-        found[THE_HOST, frozenset()] += max(total - found.total(), 0)  # sessions may have ended since the scan
         values: dict[Entity, list[tuple[Attributes, int]]] = {}
-        for (entity, attributes), count in found.items():
+        for (entity, attributes), count in self._open.found(total).items():
             values.setdefault(entity, []).append((dict(attributes), count))
         return values
 

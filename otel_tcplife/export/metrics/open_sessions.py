@@ -9,12 +9,12 @@ import numpy as np
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife.export.metrics.series import Keys, Series
-from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
+from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.instruments import ACTIVE_ATTRIBUTES
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 
-Set = tuple[Entity, frozenset[tuple[str, AttributeValue]]]
+AttributeSet = tuple[Entity, frozenset[tuple[str, AttributeValue]]]
 
 
 class OpenSessions:
@@ -22,7 +22,7 @@ class OpenSessions:
 
     def __init__(self, host: Host = UNKNOWN_HOST) -> None:
         self._host = host
-        self._found: Mapping[Set, int] = {}
+        self._found: Mapping[AttributeSet, int] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -40,9 +40,11 @@ class OpenSessions:
             self._found = {**gone, **{self._set(row): count for row, count in self._counts.items()}}
             self._begin()
 
-    def found(self) -> Mapping[Set, int]:
-        """Sessions by what they are of and by attributes."""
-        return self._found
+    def found(self, total: int) -> Mapping[AttributeSet, int]:
+        """Sessions by what they are of and by attributes. Those of all that no process has open have no attributes."""
+        found = Counter(self._found)
+        found[THE_HOST, frozenset()] += max(total - found.total(), 0)  # some may have ended since the scan
+        return found
 
-    def _set(self, row: int) -> Set:
+    def _set(self, row: int) -> AttributeSet:
         return self._series.rows[row].entity, frozenset(self._series.attributes_of(row).items())

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from opentelemetry.util.types import AttributeValue
 
+from otel_tcplife.attribute import values_of_records
 from otel_tcplife.columns import factorize
 from otel_tcplife.conventions import Attribute
 from otel_tcplife.export.metrics.distribution import Rows
@@ -69,10 +70,7 @@ class Keys:
 
     def attributes(self, keys: Sequence[int], made_of: Sequence[Attribute]) -> Iterator[Attributes]:
         """Attributes of some of the keys, each as a record has them that has the key."""
-        columns = SessionColumns(self._examples[[*keys]], self._host)
-        names = [attribute.name for attribute in made_of]
-        for values in zip(*(attribute.values(columns) for attribute in made_of)):
-            yield {name: value for name, value in zip(names, values) if value is not None}
+        return values_of_records(made_of, SessionColumns(self._examples[[*keys]], self._host))
 
 
 class Row(NamedTuple):

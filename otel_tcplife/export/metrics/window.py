@@ -13,11 +13,11 @@ from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialB
 from otel_tcplife.export.metrics.series import Keys, Rows, Series
 from otel_tcplife.export.metrics.sums import Sums
 from otel_tcplife.host import THE_HOST, Entity, Host
-from otel_tcplife.instruments import HISTOGRAMS, SUMS, HistogramMetric, SumMetric
+from otel_tcplife.instruments import HISTOGRAMS, SUMS, HistogramMetric, SessionMetric
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
 
-METRICS: Sequence[HistogramMetric | SumMetric] = (*HISTOGRAMS, *SUMS)
+METRICS: Sequence[SessionMetric] = (*HISTOGRAMS, *SUMS)
 
 
 class Point(NamedTuple):
@@ -40,7 +40,9 @@ class Window:
         self._start = start
         self._last_collected = start
         buckets = ExponentialBuckets if exponential else ExplicitBuckets
-        self._buckets = [Sums() if isinstance(metric, SumMetric) else buckets(metric.bounds) for metric in METRICS]
+        self._buckets = [
+            buckets(metric.bounds) if isinstance(metric, HistogramMetric) else Sums() for metric in METRICS
+        ]
         made: dict[object, Series] = {}
         self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in METRICS]
         self._starts: dict[Entity, int] = {}
@@ -140,12 +142,12 @@ class Window:
         return self._starts.get(self.entity_of(point), self._start) if known is None else known
 
 
-def _likeness(metric: HistogramMetric | SumMetric) -> object:
+def _likeness(metric: SessionMetric) -> object:
     """What is the same of metrics that have the same rows."""
     return metric.attributes, tuple(frozenset(each.attributes.items()) for each in metric.measurements)
 
 
-def _series(metric: HistogramMetric | SumMetric) -> Series:
+def _series(metric: SessionMetric) -> Series:
     return Series(metric.attributes, [measurement.attributes for measurement in metric.measurements])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import conventions, forks
+from otel_tcplife.attribute import values_of_records
 from otel_tcplife.body import body_columns
 from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, attributes_with
 from otel_tcplife.export.otlp.endpoint import error_line
@@ -94,8 +95,6 @@ def log_records(
     columns = SessionColumns(batch, host, options.log_sample)
     # A provider has one resource, which is not that of what is observed
     attributes = (*attributes_with(options), *ENTITY_ATTRIBUTES)
-    names = [attribute.name for attribute in attributes]
-    rows = zip(*(attribute.values(columns) for attribute in attributes))
     parts = zip(*(column.to_text() for column in body_columns(columns)))
     columns = zip(
         batch["closed_at"].tolist(),
@@ -103,7 +102,7 @@ def log_records(
         conventions.event_name(columns).to_list(),
         columns.error.present.tolist(),
         parts,
-        rows,
+        values_of_records(attributes, columns),
     )
     for closed_at, observed_at, event_name, failed, body, values in columns:
         number, text = WARN if failed else INFO
@@ -113,7 +112,7 @@ def log_records(
             severity_number=SeverityNumber(number),
             severity_text=text,
             body="".join(body),
-            attributes={name: value for name, value in zip(names, values) if value is not None},
+            attributes=values,
             event_name=event_name,
         )
 

@@ -12,7 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
-from otel_tcplife.conventions import Attribute
+from otel_tcplife.attribute import values_of_records
 from otel_tcplife.export.metrics.distribution import Grouping, sums
 from otel_tcplife.export.metrics.open_sessions import OpenSessions
 from otel_tcplife.export.metrics.series import Keys
@@ -87,7 +87,7 @@ class ProviderMetrics:
     def add(self, batch: SessionBatch) -> None:
         """Record each session of the batch."""
         columns = SessionColumns(ended(batch), self._host)
-        of_records = {metric.attributes: _present(metric.attributes, columns) for metric in HISTOGRAMS}
+        of_records = {metric.attributes: [*values_of_records(metric.attributes, columns)] for metric in HISTOGRAMS}
         self._add_to_sums(columns)
         for histogram, metric in self._histograms:
             for measurement in metric.measurements:
@@ -117,24 +117,23 @@ class ProviderMetrics:
                     if some:
                         counter.add(total, {**each, **measurement.attributes})
 
-    def _active(self) -> Sequence[tuple[Mapping[str, AttributeValue], float]]:
-        """How many sessions are open, by attributes; those that no process has open have none."""
+    def _active(self, totals: Totals) -> Sequence[tuple[Mapping[str, AttributeValue], float]]:
+        """How many sessions are open, by attributes, whatever container they are of."""
         if self._scans:
             self._scans.wait()
-        found: Counter[frozenset[tuple[str, AttributeValue]]] = Counter()
-        for (_, attributes), count in self._open.found().items():
-            found[attributes] += count
-        rest = sum(int(count) for _, count in self._counters[ACTIVE]()) - sum(found.values())
-        found[frozenset()] += max(rest, 0)  # sessions may have ended since the scan
-        return [(dict(attributes), count) for attributes, count in found.items()]
+        counts: Counter[frozenset[tuple[str, AttributeValue]]] = Counter()
+        for (_, attributes), count in self._open.found(sum(int(count) for _, count in totals())).items():
+            counts[attributes] += count
+        return [(dict(attributes), count) for attributes, count in counts.items()]
 
     def _register(self, meter: Meter, counter: CounterMetric) -> None:
         def observations(_: CallbackOptions) -> Iterable[Observation]:
             if os.getpid() != self._process:  # forked otherwise than by Python: locks may be held for ever
                 return []
             values = Counter(self._before.get(counter, {}))
-            if counter in self._counters:
-                now = self._active() if counter is ACTIVE else self._counters[counter]()
+            totals = self._counters.get(counter)  # they end while this waits for a scan, at the stop
+            if totals:
+                now = self._active(totals) if counter is ACTIVE else totals()
                 values.update({frozenset(attributes.items()): value for attributes, value in now})
             return [Observation(value, dict(attributes)) for attributes, value in values.items()]
 
@@ -143,13 +142,6 @@ class ProviderMetrics:
 
 
 _metrics_of: WeakKeyDictionary[MeterProvider, ProviderMetrics] = WeakKeyDictionary()
-
-
-def _present(attributes: Sequence[Attribute], columns: SessionColumns) -> list[dict[str, str | int | float | bool]]:
-    """Those that are known of each record."""
-    names = [attribute.name for attribute in attributes]
-    rows = zip(*(attribute.values(columns) for attribute in attributes))
-    return [{name: value for name, value in zip(names, row) if value is not None} for row in rows]
 
 
 def provider_metrics(provider: MeterProvider | None) -> ProviderMetrics:
