@@ -144,7 +144,7 @@ _ROW = np.dtype((np.void, SESSION.itemsize))
 def ended(batch: SessionBatch) -> SessionBatch:
     """The batch without its interim reports."""
     ends = batch["event"] != Event.SESSION_PROGRESS
-    return batch if ends.all() else batch[ends]
+    return batch if ends.all() else rows_at(batch, np.flatnonzero(ends))
 
 
 def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:

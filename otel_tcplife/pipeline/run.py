@@ -101,7 +101,8 @@ class Pipeline:
     def _drain(self) -> None:
         self._deadline.set()
         try:
-            self._scan()
+            if self._open:
+                self._scan()
             self._feed(self._source.drain())
         finally:
             self._shutdown()

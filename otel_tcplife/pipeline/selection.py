@@ -18,7 +18,7 @@ from otel_tcplife.log_options import (
     PEER_NETWORKS,
     LogOptions,
 )
-from otel_tcplife.session import LARGEST_INTEGER, SessionBatch
+from otel_tcplife.session import LARGEST_INTEGER, SessionBatch, rows_at
 from otel_tcplife.session_columns import SessionColumns
 
 Select = Callable[[SessionBatch], SessionBatch]
@@ -47,7 +47,7 @@ def selector(options: LogOptions, host: Host) -> Select | None:
             kept = kept & _is_one_of(columns.peer_network, options.peer_networks)
         if options.executables:
             kept = kept & _is_one_of(columns.executable, options.executables)
-        return batch if kept.all() else batch[kept]
+        return batch if kept.all() else rows_at(batch, np.flatnonzero(kept))
 
     return select
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from otel_tcplife import forks
@@ -123,7 +122,7 @@ class LiveSource:
         self._next_report = time.monotonic() + self._scan_interval
         if self._scan.is_too_soon:
             return
-        with forks.held_off(), suppress(PermissionError):  # an application may have given up its privileges
+        with forks.held_off():
             for batch in self._scan.run():
                 self._containers.learn(batch)
                 yield batch

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from otel_tcplife.pipeline.failure_log import FailureLog
 from otel_tcplife.probe import iterator
 from otel_tcplife.session import SESSION, SessionBatch, empty
 
@@ -32,6 +33,7 @@ class Scan:
         self._doubtful: dict[int, tuple[int, ...]] = {}
         """What was counted of sessions before the scan that met their end, by id."""
         self._not_before = 0.0
+        self._failures = FailureLog("look at the open sessions")
 
     def begin(self) -> None:
         """Have the sessions that are open already followed: the first scan, which says nothing. Raise OSError."""
@@ -43,8 +45,19 @@ class Scan:
         return time.monotonic() < self._not_before
 
     def run(self) -> Iterator[SessionBatch]:
-        """Scan; all rows have to be taken. The last batch may be empty. Raise OSError where bpf(2) is refused."""
+        """Scan; all rows have to be taken. The last batch may be empty. No batch at all where that cannot be."""
         began = time.monotonic()
+        try:
+            yield from self._batches()
+            self._failures.recovered()
+        except PermissionError:  # an application may have given up its privileges since it began
+            pass
+        except OSError as error:  # such as where no descriptor is left
+            self._failures.failed(error.strerror or str(error), "what they do is counted later")
+        ended = time.monotonic()
+        self._not_before = ended + (ended - began) / _SHARE
+
+    def _batches(self) -> Iterator[SessionBatch]:
         rows = bytearray()
         for output in iterator.written_by_iterator(self._link):
             rows += output
@@ -52,8 +65,6 @@ class Scan:
                 yield self._batch(rows)
                 rows = bytearray()
         yield self._batch(rows)
-        ended = time.monotonic()
-        self._not_before = ended + (ended - began) / _SHARE
 
     def settle(self, batch: SessionBatch) -> None:
         """Put right what sessions that have ended say was counted of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -9,10 +10,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from otel_tcplife.options import Options
+from otel_tcplife.probe import iterator
+from otel_tcplife.probe.live import open_live_source
+from otel_tcplife.session import concatenated
 from tests.support.host_agent import HostAgent
 from tests.support.pins import PIN, Pinned
 from tests.support.received import ReceivedPoint, read_otlp_json_lines
@@ -230,3 +236,28 @@ def test_a_session_over_three_runs_of_a_program_that_stays(link: Link, pinned: P
         server.close()
     runs = [_moved(directory, link.port) for directory in directories]
     assert runs == [(10, 0, 0, 10), (1000, 10, 10, 1000), (0, 1000, 1000, 0)]
+
+
+def test_a_scan_that_cannot_be_is_made_up_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as where no descriptor is left: it ends nothing, and loses nothing."""
+    with closing(open_live_source(Options())) as source:
+        client, server = link.open()
+        _move(client, server, 42)
+        with monkeypatch.context() as patched:
+            patched.setattr(iterator, "written_by_iterator", _refused)
+            assert [*source.open_sessions()] == []
+        while not (batches := [*source.open_sessions()]):  # too soon
+            time.sleep(0.01)
+        rows = concatenated(batches)
+        [row] = [row for row in rows if row["peer_port"] == link.port]
+        assert (row["bytes_sent"], row["counted_bytes_sent"]) == (42, 0)
+        client.close()
+        server.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "cannot look at the open sessions: Too many open files; " in line]
+
+
+def _refused(_link: int) -> Iterator[bytes]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -70,7 +70,7 @@ class Keys:
 
     def attributes(self, keys: Sequence[int], made_of: Sequence[Attribute]) -> Iterator[Attributes]:
         """Attributes of some of the keys, each as a record has them that has the key."""
-        return values_of_records(made_of, SessionColumns(self._examples[[*keys]], self._host))
+        return values_of_records(made_of, SessionColumns(rows_at(self._examples, np.array(keys, np.intp)), self._host))
 
 
 class Row(NamedTuple):
