@@ -242,7 +242,7 @@ def test_a_scan_that_cannot_be_is_made_up_for(
     link: Link, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Such as where no descriptor is left: it ends nothing, and loses nothing."""
-    with closing(open_live_source(Options())) as source:
+    with closing(open_live_source(Options(), hide_tracer=False)) as source:
         client, server = link.open()
         _move(client, server, 42)
         with monkeypatch.context() as patched:
