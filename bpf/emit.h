@@ -15,12 +15,29 @@ static inline bool selected(const struct session *session)
 	       SELECT_REMOTE_PORT(session->ends.peer_port) && SELECT_LOOPBACK(is_loopback(session->ends.peer_address));
 }
 
+/* Put a row into the ring. Not 0 where there is no room. */
+static inline int output(struct session *session)
+{
+#if TRACE_CONTEXT
+	struct session_in_span *row = ring.ringbuf_reserve(sizeof(*row));
+
+	if (!row)
+		return -1;
+	COPY(&row->session, session);
+	read_span(row);
+	ring.ringbuf_submit(row, BPF_RB_NO_WAKEUP);
+	return 0;
+#else
+	return ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP);
+#endif
+}
+
 /* Every record leaves through here, so that it is counted exactly once. */
 static inline void submit(struct session *session, bool is_traced)
 {
 	if (!is_traced || !SELECT_PID(session->owner.pid))
 		count(COUNTER_FILTERED);
-	else if (ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
+	else if (output(session))
 		count(COUNTER_RING_FULL);
 	else
 		count(COUNTER_SUBMITTED);

@@ -134,8 +134,8 @@ static inline void end_seen(u64 sk, const struct flow *flow, bool owner_comes)
 
 static inline void close_flow(u64 sk, struct flow *flow, int state)
 {
-	if (flow->tracer_connection) {
-		forget_tracer_connection(sk);
+	if (flow->hidden) {
+		forget_hidden_connection(sk);
 		return;
 	}
 	infer_missed_states(sk, flow, state);
@@ -177,6 +177,7 @@ static inline void closed(u64 sk, int old_state)
 		end_unseen(flow);
 	else
 		close_flow(sk, flow, old_state);
+	forget_span(flow);
 	forget_flow(sk);
 }
 
@@ -192,6 +193,7 @@ static inline void close_missed(u64 sk, struct flow *flow)
 		close_flow(sk, flow, state);
 	else /* and whom it had as a peer is forgotten */
 		end_unseen(flow);
+	forget_span(flow);
 	forget_flow(sk);
 }
 

@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
 /* The addresses and ports of a socket. */
 
+/* As IPv6, an IPv4 one in its mapped form; to bytes that are zero. */
+#define READ_ADDRESS(to, sk, ipv4, ipv6) ({				\
+	if (READ(sk, SOCK_COMMON_skc_family) == AF_INET) {		\
+		(to)[10] = (to)[11] = 0xff;				\
+		READ_INTO((to) + 12, 4, sk, ipv4);			\
+	} else {							\
+		READ_INTO(to, 16, sk, ipv6);				\
+	}								\
+})
+
+static inline void read_peer_address(u64 sk, u8 *address)
+{
+	READ_ADDRESS(address, sk, SOCK_COMMON_skc_daddr, SOCK_COMMON_skc_v6_daddr);
+}
+
 static inline void read_endpoints(u64 sk, struct endpoints *ends)
 {
-	if (READ(sk, SOCK_COMMON_skc_family) == AF_INET) {
-		ends->local_address[10] = ends->local_address[11] = 0xff;
-		ends->peer_address[10] = ends->peer_address[11] = 0xff;
-		READ_INTO(ends->local_address + 12, 4, sk, SOCK_COMMON_skc_rcv_saddr);
-		READ_INTO(ends->peer_address + 12, 4, sk, SOCK_COMMON_skc_daddr);
-	} else {
-		READ_INTO(ends->local_address, 16, sk, SOCK_COMMON_skc_v6_rcv_saddr);
-		READ_INTO(ends->peer_address, 16, sk, SOCK_COMMON_skc_v6_daddr);
-	}
+	READ_ADDRESS(ends->local_address, sk, SOCK_COMMON_skc_rcv_saddr, SOCK_COMMON_skc_v6_rcv_saddr);
+	read_peer_address(sk, ends->peer_address);
 	/* skc_num is already 0 at CLOSE, inet_sport is not */
 	ends->local_port = htons(READ(sk, INET_SOCK_inet_sport));
 	ends->peer_port = htons(READ(sk, SOCK_COMMON_skc_dport));

@@ -14,7 +14,7 @@ struct flow {
 	u32 scanned_by; /* the last scan that has counted it */
 	u8 established;
 	u8 adopted : 1; /* it was open before tracing began */
-	u8 tracer_connection : 1; /* an end of one of the tracer, never reported */
+	u8 hidden : 1; /* an end of a connection of the tracer, or of an exporter, never reported */
 	u8 traced : 1; /* of a process that is traced, as far as is known */
 	u8 end_missed : 1; /* it was found to have ended only when its socket was destroyed */
 	u8 restored : 1; /* its state was set by TCP_REPAIR: its handshake was that of another socket */
@@ -76,7 +76,7 @@ static inline void forget_flow(u64 sk)
 /* It came to an end of which nothing is known. */
 static inline void end_unseen(const struct flow *flow)
 {
-	if (flow->tracer_connection)
+	if (flow->hidden)
 		return;
 	if (flow->established)
 		count(COUNTER_CLOSED);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
 /* How a session begins. */
 
-/* The tracer's connections as their other end sees them. Written by the hooks of its own end. */
-BPF_TABLE("lru_hash", struct endpoints, u8, tracer_connections, 1024);
+/* Connections that are hidden, as their other end sees them. Written by the hooks of the end that made them. */
+BPF_TABLE("lru_hash", struct endpoints, u8, hidden_connections, 1024);
 
 static inline void syn_sent(u64 sk)
 {
@@ -17,7 +17,8 @@ static inline void syn_sent(u64 sk)
 	if (!is_traced_owner(&flow.owner))
 		return;
 	flow.started_at = bpf_ktime_get_ns();
-	flow.tracer_connection = HIDE_TRACER && is_tracer();
+	flow.hidden = HIDE_TRACER && is_tracer();
+	take_what_was_said(sk, &flow);
 	follow(sk, &flow);
 }
 
@@ -64,27 +65,27 @@ static inline void look_for_repair(u64 sk, struct flow *flow)
 	flow->handshake = UNKNOWN_TIME;
 }
 
-/* Whether it is an end of a connection of the tracer: its own end says so, the other one is found by that. */
-static inline bool is_tracer_connection(u64 sk, const struct flow *flow)
+/* Whether it is an end of a connection that is hidden: the end that made it says so, the other one is found by that. */
+static inline bool is_hidden(u64 sk, const struct flow *flow)
 {
 	struct endpoints ends = {};
 	u8 yes = 1;
 
 	read_endpoints(sk, &ends);
-	if (!flow->tracer_connection)
-		return tracer_connections.lookup(&ends) != NULL;
+	if (!flow->hidden)
+		return hidden_connections.lookup(&ends) != NULL;
 	swap_ends(&ends);
-	tracer_connections.update(&ends, &yes);
+	hidden_connections.update(&ends, &yes);
 	return true;
 }
 
-static inline void forget_tracer_connection(u64 sk)
+static inline void forget_hidden_connection(u64 sk)
 {
 	struct endpoints ends = {};
 
 	read_endpoints(sk, &ends);
 	swap_ends(&ends);
-	tracer_connections.delete(&ends);
+	hidden_connections.delete(&ends);
 }
 
 /* What was sent again so far: SYNs or SYN-ACKs. The kernel gives up long before there are so many that a byte has no room. */
@@ -108,8 +109,8 @@ static inline void established(u64 sk)
 	if (flow->role == ROLE_SERVER)
 		flow->handshake = server_handshake(sk, flow, flow->handshake);
 	look_for_repair(sk, flow);
-	if (flow->role == ROLE_SERVER || flow->tracer_connection)
-		flow->tracer_connection = is_tracer_connection(sk, flow);
-	if (!flow->tracer_connection)
+	if (flow->role == ROLE_SERVER || flow->hidden)
+		flow->hidden = is_hidden(sk, flow);
+	if (!flow->hidden)
 		count(COUNTER_OPENED);
 }

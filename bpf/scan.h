@@ -41,8 +41,7 @@ static inline void report(struct flow *flow, struct session *session)
 {
 	flow->reported_at = session->closed_at;
 	flow->reported = session->reported = 1;
-	if (selected(session) && SELECT_PID(session->owner.pid) &&
-	    !ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP))
+	if (selected(session) && SELECT_PID(session->owner.pid) && !output(session))
 		count(COUNTER_REPORTED);
 }
 
@@ -91,7 +90,7 @@ static inline void revisit(u64 sk, u64 task, struct flow *flow, struct bpf_iter_
 
 	if (flow->owner_source == OWNER_SOURCE_ADOPTED && flow->owner.pid != tgid_of(task))
 		flow->owner_source = 0;
-	if (!flow->established || flow->tracer_connection || flow->ended)
+	if (!flow->established || flow->hidden || flow->ended)
 		return;
 	if (flow->scanned_by == (u32)meta->session_id || is_first_scan(meta->session_id))
 		return;

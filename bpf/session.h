@@ -56,6 +56,19 @@ struct session {
 	u8 handshake_retransmits; /* those of retransmits that came before ESTABLISHED */
 	u8 reported; /* there were interim reports */
 	u8 doubtful; /* of a scan: it ended meanwhile, and may say that it was counted, or not */
-	u8 reserved[7];
+	u8 trace_flags; /* of the span */
+	u8 reserved[6];
 	struct owner owner;
+};
+
+/* The span in which the application connected: what OpenTelemetry's SpanContext is, but for the flags; zero if not known. */
+struct span {
+	u8 trace_id[16];
+	u8 span_id[8];
+};
+
+/* A session with that, which is put together in the ring, as the stack has no room for it. */
+struct session_in_span {
+	struct session session;
+	struct span span;
 };

@@ -24,7 +24,8 @@
  *   SELECT_*		the filters, as expressions, each by the name of its option (see otel_tcplife/options.py)
  *   SCOPE_PROCESS	whether only the sessions of the tracer, and of those that it forks, are followed
  *   HIDE_TRACER	whether the connections of the tracer are left out
- *   INTERIM		the option of that name, in ns
+ *   CONNECTS_ANNOUNCED	whether the application says something of its connections, see connecting.h
+ *   INTERIM, TRACE_CONTEXT	the options of these names, the first one in ns
  *   FLOWS_BEFORE	whether there are flows of a program that this one has replaced, in a map of another size
  *   RING_BYTES, MAX_*, *_SIZE, ...	the sizes of the maps
  * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
@@ -39,6 +40,7 @@
 #include "place.h"
 #include "endpoints.h"
 #include "flow.h"
+#include "connecting.h"
 #include "outcome.h"
 #include "emit.h"
 #include "handshake.h"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 # np.unique() would import it in our thread: what one thread imports while another forks, a child never can
 import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
+from otel_tcplife.connecting import Announcements
 from otel_tcplife.export.sdk.emit import LoggerProvider, Providers, provider_logs
+from otel_tcplife.export.sdk.grpc_receivers import hide_grpc_receivers
 from otel_tcplife.export.sdk.record import ProviderMetrics
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options
@@ -35,6 +38,10 @@ class EmbeddedPipeline:
     ) -> None:
         """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
         self._source = LiveSource(attached, options)
+        assert attached.connecting is not None
+        assert attached.receivers is not None
+        self._receivers = attached.receivers
+        self._announcements = Announcements(os.dup(attached.connecting), spans=options.trace_context, exporters=True)
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics
         ledger = Ledger()
@@ -52,6 +59,7 @@ class EmbeddedPipeline:
         """Hand over what there is, within the limits of an application; return the balance, a line for each part."""
         self._deadline.set()
         self._reader.join(self._deadline.remaining)
+        self._announcements.end()
         self._metrics.end()
         balance = self._pipeline.balance()
         self._source.close()
@@ -67,6 +75,10 @@ class EmbeddedPipeline:
         self._source.abandon()
 
     def _run(self) -> None:
+        try:
+            hide_grpc_receivers(self._receivers)
+        except OSError as error:  # the application has given up its privileges
+            logger.debug("connections of gRPC exporters are reported: %s", error)
         try:
             self._pipeline.run()
         except Exception as error:  # noqa: BLE001 nothing that goes wrong here may trouble the application

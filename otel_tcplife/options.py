@@ -90,6 +90,13 @@ INTERIM = Option(
     "they have passed",
     default_text="off",
 )
+TRACE_CONTEXT = Option(
+    "trace_context",
+    parse_boolean,
+    in_any_scope(False),
+    "of the plugin: `true` for log records that have the trace and the span in which the application connected",
+    default_text="false",
+)
 NETWORKS = Option(
     "networks",
     parse_networks,
@@ -120,9 +127,10 @@ PIN = Option(
     is_keyword=False,
 )
 OPTIONS: tuple[Option[object], ...] = (
-    SCOPE, EXPORT, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS, LOG_MIN_DURATION,
-    LOG_MIN_BYTES, LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE, COMMUNITY_ID,
-    RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES, FILE_KEEP,
+    SCOPE, EXPORT, TRACE_CONTEXT, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS,
+    LOG_MIN_DURATION, LOG_MIN_BYTES, LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE,
+    COMMUNITY_ID, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES,
+    FILE_KEEP,
 )  # fmt: skip
 
 
@@ -171,6 +179,8 @@ class Options:
     networks: tuple[Named, ...] = ()
     """Those that the user has named."""
     logs: LogOptions = field(default_factory=LogOptions)
+    trace_context: bool = False
+    """Whether the application says in which span it connects."""
 
 
 def read_options(
@@ -209,7 +219,7 @@ def read_options(
         read(COMMUNITY_ID, scope),
     )
     sizes = Sizes(read(RING_BYTES, scope), read(MAX_SESSIONS, scope), DEFAULT_SIZES[scope].max_awaiting_owner)
-    return Options(scope, filters, sizes, read(INTERIM, scope), networks, logs)
+    return Options(scope, filters, sizes, read(INTERIM, scope), networks, logs, read(TRACE_CONTEXT, scope))
 
 
 def _known_networks(text: str, named: Sequence[Named]) -> tuple[str, ...]:

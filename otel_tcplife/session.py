@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 SessionBatch: TypeAlias = npt.NDArray[np.void]
-"""One-dimensional array of dtype SESSION."""
+"""One-dimensional array of dtype SESSION, or SESSION_IN_SPAN."""
 
 UNKNOWN = 0xFFFF_FFFF
 """In the columns uid, effective_uid, real_uid, rtt_smoothed and rtt_min: not known."""
@@ -122,7 +122,9 @@ SESSION = np.dtype(
         ("reported", np.uint8),
         # of a scan, 1 for a session that ended meanwhile; see probe/scan.py
         ("doubtful", np.uint8),
-        ("reserved", np.uint8, 7),
+        # of the span, see SESSION_IN_SPAN
+        ("trace_flags", np.uint8),
+        ("reserved", np.uint8, 6),
         # the owning process (thread group); 0 and empty where unknown. Created: Unix ns; CLOCK_BOOTTIME ns in a record
         # that has not passed clock.py yet
         ("created_at", np.uint64),
@@ -138,7 +140,15 @@ SESSION = np.dtype(
 )
 
 
-_ROW = np.dtype((np.void, SESSION.itemsize))
+SESSION_IN_SPAN = np.dtype(
+    [
+        *SESSION.descr,
+        # of the span in which the application connected, as W3C Trace Context has them; all zero where unknown
+        ("trace_id", np.uint8, 16),
+        ("span_id", np.uint8, 8),
+    ]
+)
+"""A row of the ring where the trace context is asked for, too."""
 
 
 def ended(batch: SessionBatch) -> SessionBatch:
@@ -149,20 +159,37 @@ def ended(batch: SessionBatch) -> SessionBatch:
 
 def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:
     """A copy of all sessions of the batches, in their order; there may be none."""
-    if not batches:
+    wanted = [batch for batch in batches if len(batch)] or batches
+    if not wanted:
         return np.zeros(0, SESSION)
     # Row by row; NumPy would copy field by field, which takes fifteen times as long
-    return np.concatenate([batch.view(_ROW) for batch in batches]).view(SESSION)
+    return np.concatenate([batch.view(_whole(batch)) for batch in wanted]).view(wanted[0].dtype)
+
+
+def as_rows_of(row: np.dtype[np.void], batch: SessionBatch) -> SessionBatch:
+    """The batch as rows that may have further columns at their end, of which nothing is known."""
+    if batch.dtype == row:
+        return batch
+    rows: SessionBatch = np.zeros(len(batch), row)
+    bytes_of = (np.frombuffer(each, np.uint8).reshape(len(batch), -1) for each in (rows, batch))
+    wide, narrow = bytes_of
+    wide[:, : batch.dtype.itemsize] = narrow
+    return rows
 
 
 def rows_at(batch: SessionBatch, positions: npt.NDArray[np.intp]) -> SessionBatch:
     """The sessions at these positions, in this order."""
-    return batch.view(_ROW)[positions].view(SESSION)
+    return batch.view(_whole(batch))[positions].view(batch.dtype)
 
 
-def offset_of(column: str) -> int:
+def _whole(batch: SessionBatch) -> np.dtype[np.void]:
+    """A row as so many bytes."""
+    return np.dtype((np.void, batch.dtype.itemsize))
+
+
+def offset_of(column: str, row: np.dtype[np.void] = SESSION) -> int:
     """Where a column begins in a row, in bytes."""
-    dtype: Any = SESSION
+    dtype: Any = row
     return int(dtype.fields[column][1])
 
 

@@ -1,6 +1,7 @@
 """What an application and its helper say to each other, each in one message of JSON or of a word.
 
-The application sends the request. The helper answers with the descriptor of the scan, or with what it cannot do. The
+The application sends the request. The helper answers with the descriptor of the scan, and with that of the map in which
+the application announces its connections, if it is to do so; or with what it cannot do. The
 application runs the scan, which is when tracing begins, and says GO. Later it may say STOP, and the helper answers with
 the balance when it has exported all.
 """

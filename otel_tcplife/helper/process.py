@@ -27,6 +27,7 @@ from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.probe.loader import AttachedProgram, LoadedProgram, load_program
+from otel_tcplife.probe.program import Connects
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.terminal import open_standard_streams
@@ -43,7 +44,8 @@ def run(wire: socket.socket, request: Any) -> None:
             wire.send(encoded(refusal(error)))
         return
     try:
-        socket.send_fds(wire, [encoded({})], [attached.scan])
+        connecting = [] if attached.connecting is None else [attached.connecting]
+        socket.send_fds(wire, [encoded({})], [attached.scan, *connecting])
         if wire.recv(len(GO)) == GO:
             balance = _export(attached, options, destinations, wire, request["process"])
             wire.send(encoded(balance))
@@ -74,7 +76,13 @@ def _prepared(request: Any) -> tuple[Options, Destinations, LoadedProgram]:
     options = read_options(request["options"])
     with ThreadPoolExecutor(1) as threads:
         loading = threads.submit(
-            load_program, options.filters, options.sizes, options.interim, options.scope, hide_tracer=False
+            load_program,
+            options.filters,
+            options.sizes,
+            options.interim,
+            options.scope,
+            hide_tracer=False,
+            connects=Connects(announced=options.trace_context, trace_context=options.trace_context),
         )
         from opentelemetry.sdk.resources import Resource
 

@@ -19,6 +19,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import forks
+from otel_tcplife.connecting import Announcements
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.helper.messages import GO, MOST_BYTES, STOP, encoded, is_open, raise_refusal
 from otel_tcplife.log import logger
@@ -41,6 +42,8 @@ class LoadedHelper:
 
     _wire: socket.socket
     _scan: int
+    _connecting: int | None
+    """The map in which spans are said, see connecting.py."""
 
     def begin(self) -> Helper:
         """Trace this process, and all that it forks from now on: to be called with forks held off. Raise OSError."""
@@ -49,10 +52,12 @@ class LoadedHelper:
             self._wire.send(GO)
         except BaseException:
             self._wire.close()
+            if self._connecting is not None:
+                os.close(self._connecting)
             raise
         finally:
             os.close(self._scan)
-        return Helper(self._wire.detach())
+        return Helper(self._wire.detach(), self._connecting)
 
 
 class Helper:
@@ -62,13 +67,16 @@ class Helper:
     socket that it was is left alone.
     """
 
-    def __init__(self, wire: int) -> None:
-        """Own the descriptor."""
+    def __init__(self, wire: int, connecting: int | None) -> None:
+        """Own the descriptors."""
+        self._announcements = None if connecting is None else Announcements(connecting, spans=True, exporters=False)
         self._wire = wire
         self._identity = _identity(wire)
 
     def stop(self) -> list[str]:
         """Have it deliver what there is, and end; return the balance, a line for each part, if that comes in time."""
+        if self._announcements:
+            self._announcements.end()
         wire = self._socket()
         if wire is None:
             return []
@@ -160,7 +168,8 @@ def _answered(wire: socket.socket) -> LoadedHelper:
             raise CannotTrace("the helper ended before it traced")
         raise_refusal(answer)
         wire.settimeout(None)
-        return LoadedHelper(wire, descriptors[0])
+        scan, connecting, *_ = *descriptors, None
+        return LoadedHelper(wire, scan, connecting)
     except OSError as error:
         wire.close()
         raise CannotTrace(f"the helper does not answer: {error.strerror or error}") from error

@@ -132,6 +132,12 @@ def insert(map_fd: int, key: int, value: bytes) -> bool:
     return True
 
 
+def put(map_fd: int, key: bytes, value: bytes) -> None:
+    """Set an element, whether there is one already or not."""
+    key_at, value_at = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    call(_UPDATE, _ElementAttribute(map_fd, ctypes.addressof(key_at), ctypes.addressof(value_at), 0))
+
+
 def delete(map_fd: int, key: int) -> bool:
     """Delete an element; false where another has been faster."""
     return _element(_DELETE, map_fd, ctypes.c_uint64(key))

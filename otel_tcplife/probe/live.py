@@ -20,9 +20,10 @@ from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counters
 from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
 from otel_tcplife.probe.pinned import open_pinned
+from otel_tcplife.probe.program import UNANNOUNCED, Connects
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.scan import Scan
-from otel_tcplife.session import SessionBatch, concatenated, empty
+from otel_tcplife.session import SessionBatch, as_rows_of, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
 """Seconds that a session waits for its process to close the descriptor, before it is reported without an owner."""
@@ -51,9 +52,11 @@ def open_pinned_source(directory: str, options: Options) -> LiveSource:
     return LiveSource(open_pinned(Path(directory), options.filters, options.sizes, options.interim), options)
 
 
-def open_live_source(options: Options, *, hide_tracer: bool = True) -> LiveSource:
+def open_live_source(options: Options, *, hide_tracer: bool = True, connects: Connects = UNANNOUNCED) -> LiveSource:
     """Load the program and trace, as load_program() and LiveSource do. Raise CannotTrace."""
-    program = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer)
+    program = load_program(
+        options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer, connects=connects
+    )
     return LiveSource(program.receive(), options)
 
 
@@ -97,7 +100,7 @@ class LiveSource:
                     os.stat("/proc/self/ns/net").st_ino,
                     Networks(options.networks),
                 )
-                self._ring = Ring(attached.ring, attached.ring_bytes)
+                self._ring = Ring(attached.ring, attached.ring_bytes, attached.row)
                 self._balance = _balance(attached)
                 self._backlog = self._ring.waiting if attached.stay else 0
         except BaseException:
@@ -203,7 +206,7 @@ class LiveSource:
             self._unclaimed += len(taken)
             return empty(0)
         self._balance.take_ownerless(len(taken), filtered=self._wants_owner)
-        return empty(0) if self._wants_owner else taken
+        return empty(0) if self._wants_owner else as_rows_of(self._attached.row, taken)
 
 
 def _balance(attached: AttachedProgram) -> Balance:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
@@ -20,11 +22,13 @@ from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
-from otel_tcplife.probe.program import SCAN, SCAN_TARGET, program_text
+from otel_tcplife.probe.program import SCAN, SCAN_TARGET, UNANNOUNCED, Connects, program_text
 from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
 from otel_tcplife.probe.wire import pair, receive
+from otel_tcplife.session import SESSION
 
 _MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
+_MAPS_OF_CONNECTS = ("connecting", "receivers")
 _MAPS_OF_SCOPE = {Scope.HOST: (*_MAPS, HOST_MAP), Scope.PROCESS: (*_MAPS, "traced_tgids")}
 
 
@@ -57,6 +61,11 @@ class AttachedProgram:
     cpus: int
     processes: int | None = None
     """The map of the processes that are traced, of scope process."""
+    connecting: int | None = None
+    """The map of what the application says of connections, if it says anything."""
+    receivers: int | None = None
+    """Likewise, the map of the receivers whose connections are left out."""
+    row: np.dtype[np.void] = SESSION
     stay: Stay | None = None
 
     def is_first_of_host(self) -> bool:
@@ -75,7 +84,7 @@ class AttachedProgram:
         """End tracing and give the maps up."""
         self.detach()
         maps = (self.ring, self.counters, self.awaiting_owner, self.cgroup_paths, self.host, self.processes)
-        for descriptor in (*maps, self.scan):
+        for descriptor in (*maps, self.connecting, self.receivers, self.scan):
             if descriptor is not None:
                 os.close(descriptor)
         if self.stay:
@@ -91,13 +100,14 @@ class LoadedProgram:
     maps: Sequence[str]
     ring_bytes: int
     cpus: int
+    row: np.dtype[np.void] = SESSION
 
     def receive(self) -> AttachedProgram:
         """Receive the descriptors. Quick, so that it can be done with forks held off. Raise CannotTrace."""
         with refusals_explained(), self.receiver:
             _, descriptors = receive_descriptors(self.receiver)
         maps, (scan, *links) = descriptors[: len(self.maps)], descriptors[len(self.maps) :]
-        ring, counters, awaiting_owner, cgroup_paths, of_scope = maps
+        ring, counters, awaiting_owner, cgroup_paths, of_scope, *announced = maps
         is_of_host = HOST_MAP in self.maps
         return AttachedProgram(
             ring=ring,
@@ -110,11 +120,20 @@ class LoadedProgram:
             ring_bytes=self.ring_bytes,
             cpus=self.cpus,
             processes=None if is_of_host else of_scope,
+            connecting=announced[0] if announced else None,
+            receivers=announced[1] if announced else None,
+            row=self.row,
         )
 
 
 def load_program(
-    filters: Filters, sizes: Sizes, interim: float = 0, scope: Scope = Scope.HOST, *, hide_tracer: bool = True
+    filters: Filters,
+    sizes: Sizes,
+    interim: float = 0,
+    scope: Scope = Scope.HOST,
+    *,
+    hide_tracer: bool = True,
+    connects: Connects = UNANNOUNCED,
 ) -> LoadedProgram:
     """Compile, load and attach the program, with interim reports after so many seconds if not 0.
 
@@ -123,8 +142,15 @@ def load_program(
     """
     with refusals_explained():
         refuse_where_unmet()
-        program = program_here(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer)
-        return load_text(program.text, scope, program.scan_target, ring_bytes=sizes.ring_bytes, cpus=program.cpus)
+        program = program_here(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, connects=connects)
+        return load_text(
+            program.text,
+            scope,
+            program.scan_target,
+            ring_bytes=sizes.ring_bytes,
+            cpus=program.cpus,
+            connects=connects,
+        )
 
 
 def refuse_where_unmet() -> None:
@@ -143,12 +169,22 @@ class ProgramHere:
     cpus: int
 
 
-def program_here(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool) -> ProgramHere:
+def program_here(
+    filters: Filters,
+    sizes: Sizes,
+    scope: Scope,
+    *,
+    interim: float,
+    hide_tracer: bool,
+    connects: Connects = UNANNOUNCED,
+) -> ProgramHere:
     """Make the program for this kernel. Raise CannotTrace, with the remedy, if it lacks what the program needs."""
     cpus = possible_cpus()
     try:
         btf = read_kernel_btf()
-        text = program_text(btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+        text = program_text(
+            btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects
+        )
         return ProgramHere(text, btf.function_id(SCAN_TARGET), cpus)
     except BtfError as error:
         raise CannotTrace(str(error), btf_remedy(error)) from error
@@ -173,15 +209,17 @@ def possible_cpus() -> int:
     return int(re.findall(r"\d+", ranges)[-1]) + 1
 
 
-def load_text(text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpus: int) -> LoadedProgram:
+def load_text(
+    text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpus: int, connects: Connects = UNANNOUNCED
+) -> LoadedProgram:
     """Load a program by the first Python with bcc that can do it.
 
     `scan_target` is the BTF id of the kernel function that the iterator is of; the sizes are those in the text. Raise
     CannotTrace as load_by_helper() does.
     """
-    maps = _MAPS_OF_SCOPE[scope]
+    maps = (*_MAPS_OF_SCOPE[scope], *(_MAPS_OF_CONNECTS if connects.announced else ()))
     request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
-    return LoadedProgram(load_by_helper(request), maps, ring_bytes, cpus)
+    return LoadedProgram(load_by_helper(request), maps, ring_bytes, cpus, connects.row)
 
 
 def load_by_helper(request: Mapping[str, object], descriptors: Sequence[int] = ()) -> socket.socket:

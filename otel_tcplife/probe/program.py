@@ -8,9 +8,11 @@ import mmap
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from pathlib import Path
+
+import numpy as np
 
 from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Scope, Sizes
 from otel_tcplife.probe.btf import Btf, Member, NotInKernel
@@ -19,6 +21,7 @@ from otel_tcplife.session import (
     COMM_SIZE,
     EXECUTABLE_SIZE,
     SESSION,
+    SESSION_IN_SPAN,
     UNKNOWN,
     UNKNOWN_TIME,
     CloseReason,
@@ -72,23 +75,60 @@ def bpf_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
+@dataclass(frozen=True)
+class Connects:
+    """What an application says of the connections that it makes, see connecting.h."""
+
+    announced: bool = False
+    """Whether it says anything."""
+    trace_context: bool = False
+    """Whether rows are of dtype SESSION_IN_SPAN, with the span in which it connected."""
+
+    @property
+    def row(self) -> np.dtype[np.void]:
+        """What a row is then."""
+        return SESSION_IN_SPAN if self.trace_context else SESSION
+
+
+UNANNOUNCED = Connects()
+
+
 def program_text(
-    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int
+    btf: Btf,
+    filters: Filters,
+    sizes: Sizes,
+    scope: Scope,
+    *,
+    interim: float,
+    hide_tracer: bool,
+    cpus: int,
+    connects: Connects = UNANNOUNCED,
 ) -> str:
     """The whole program; `interim` in seconds, 0 for no interim reports.
 
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+    chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects)
     return "\n".join([*_defines(_members(chosen, btf)), chosen])
 
 
-def chosen_text(filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int) -> str:
+def chosen_text(
+    filters: Filters,
+    sizes: Sizes,
+    scope: Scope,
+    *,
+    interim: float,
+    hide_tracer: bool,
+    cpus: int,
+    connects: Connects = UNANNOUNCED,
+) -> str:
     """The program without what it needs of the kernel's BTF: it is the same whenever it is for the same kernel."""
     macros = {**_enumerators(), **_sizes(sizes, cpus), **_selection(filters)}
     macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
     macros["HIDE_TRACER"] = str(int(hide_tracer))
+    macros["CONNECTS_ANNOUNCED"] = str(int(connects.announced))
+    macros["TRACE_CONTEXT"] = str(int(connects.trace_context))
     macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
     return "\n".join([*_defines(macros), _spliced(), *_layout_assertions()])
 
@@ -217,7 +257,9 @@ def _layout_assertions() -> Iterable[str]:
     """That struct session is laid out as the dtype, field by field: the ring is read without any conversion."""
     member = {name: f"{outer}.{name}" for outer, names in _NESTED.items() for name in names}
     for name in SESSION.names or ():
-        offset = offset_of(name)
         path = member.get(name, name)
-        yield f'_Static_assert(__builtin_offsetof(struct session, {path}) == {offset}, "session.py: {name}");'
+        yield f'_Static_assert(__builtin_offsetof(struct session, {path}) == {offset_of(name)}, "session.py: {name}");'
     yield f'_Static_assert(sizeof(struct session) == {SESSION.itemsize}, "session.py: itemsize");'
+    for name in (SESSION_IN_SPAN.names or ())[len(SESSION.names or ()) :]:
+        offset, place = offset_of(name, SESSION_IN_SPAN), f"struct session_in_span, span.{name}"
+        yield f'_Static_assert(__builtin_offsetof({place}) == {offset}, "session.py: {name}");'

@@ -19,15 +19,23 @@ from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
-_RECORD = np.dtype([("length", np.uint32), ("page_offset", np.uint32), ("session", SESSION)], align=True)
 _HEADER_SIZE = 8
+
+
+def record_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
+    """What a record of the ring is that has such a row."""
+    return np.dtype([("length", np.uint32), ("page_offset", np.uint32), ("session", row)], align=True)
+
+
+_RECORD = record_of(SESSION)
 
 
 class Ring:
     """Consumer of one ring buffer. Only one may exist for a ring, and only one thread may read it."""
 
-    def __init__(self, map_fd: int, size: int) -> None:
+    def __init__(self, map_fd: int, size: int, row: np.dtype[np.void] = SESSION) -> None:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
+        self._record = record_of(row)
         consumer = mmap.mmap(map_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         producer = mmap.mmap(map_fd, 2 * mmap.PAGESIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
         self._maps = consumer, producer
@@ -84,16 +92,17 @@ class Ring:
     @property
     def waiting(self) -> int:
         """How many sessions were not read yet."""
-        return int(self._written_to[0] - self._read_to[0]) // _RECORD.itemsize
+        return int(self._written_to[0] - self._read_to[0]) // self._record.itemsize
 
     def _read(self, *, past_busy: bool, most: int | None = None) -> tuple[SessionBatch, float]:
         start, written_to = int(self._read_to[0]), int(self._written_to[0])
-        end = written_to if most is None else min(written_to, start + most * _RECORD.itemsize)
+        end = written_to if most is None else min(written_to, start + most * self._record.itemsize)
         batches: list[SessionBatch] = []
         position = start
         while position < end:
             at = position % self._size
-            batch, done = take(self._data, at, min(end - position, len(self._data) - at), past_busy=past_busy)
+            length = min(end - position, len(self._data) - at)
+            batch, done = take(self._data, at, length, past_busy=past_busy, record=self._record)
             if not done:
                 break
             batches.append(batch)
@@ -103,7 +112,14 @@ class Ring:
         return concatenated(batches), (written_to - start) / self._size
 
 
-def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool = False) -> tuple[SessionBatch, int]:
+def take(
+    data: npt.NDArray[np.uint8],
+    at: int,
+    length: int,
+    *,
+    past_busy: bool = False,
+    record: np.dtype[np.void] = _RECORD,
+) -> tuple[SessionBatch, int]:
     """Copy the sessions out of `length` bytes of records at `at`, up to the first that is still being written.
 
     Return them with the number of bytes that are done with. Discarded records and records of another length than a
@@ -111,16 +127,17 @@ def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool =
     `length` is left. The length of a record is read once: the kernel may finish a record at any time, and what was
     decided of it while it was being written must not be mixed with what it says afterwards.
     """
+    row = record["session"].itemsize
     batches: list[SessionBatch] = []
     done = 0
     while length - done >= _HEADER_SIZE:
-        count = (length - done) // _RECORD.itemsize
-        headers = _copy_of_headers(data, at + done, max(count, 1))
-        alike = min(_leading(np.equal(headers & ~np.uint32(_DISCARDED), SESSION.itemsize)), count)
-        kept = headers[:alike] == SESSION.itemsize
-        sessions: SessionBatch = np.ndarray(alike, _RECORD, data, at + done)["session"]
+        count = (length - done) // record.itemsize
+        headers = _copy_of_headers(data, at + done, max(count, 1), record.itemsize)
+        alike = min(_leading(np.equal(headers & ~np.uint32(_DISCARDED), row)), count)
+        kept = headers[:alike] == row
+        sessions: SessionBatch = np.ndarray(alike, record, data, at + done)["session"]
         batches.append(sessions if kept.all() else sessions[kept])
-        done += alike * _RECORD.itemsize
+        done += alike * record.itemsize
         if alike < len(headers):
             header = int(headers[alike])
             size = _HEADER_SIZE + -(-(header & ~(_BUSY | _DISCARDED)) // 8) * 8
@@ -130,9 +147,9 @@ def take(data: npt.NDArray[np.uint8], at: int, length: int, *, past_busy: bool =
     return concatenated(batches), done
 
 
-def _copy_of_headers(data: npt.NDArray[np.uint8], at: int, count: int) -> npt.NDArray[np.uint32]:
+def _copy_of_headers(data: npt.NDArray[np.uint8], at: int, count: int, stride: int) -> npt.NDArray[np.uint32]:
     """The first words of so many records of a session's length."""
-    words: npt.NDArray[np.uint32] = np.ndarray(count, np.uint32, data, at, (_RECORD.itemsize,))
+    words: npt.NDArray[np.uint32] = np.ndarray(count, np.uint32, data, at, (stride,))
     return np.array(words)
 
 

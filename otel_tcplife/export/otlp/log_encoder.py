@@ -14,10 +14,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_tcplife import conventions
 from otel_tcplife.body import body_columns
-from otel_tcplife.columns import Codes, DictionaryColumn
+from otel_tcplife.columns import Codes, DictionaryColumn, Flags
 from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, Attribute, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
-from otel_tcplife.export.otlp.protobuf import FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
+from otel_tcplife.export.otlp.protobuf import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.log_options import LogOptions
@@ -27,6 +27,7 @@ from otel_tcplife.version import __version__
 
 # Field numbers of LogRecord, ScopeLogs, ResourceLogs and ExportLogsServiceRequest
 _TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _OBSERVED_TIME, _EVENT_NAME = 1, 2, 3, 5, 6, 11, 12
+_FLAGS, _TRACE_ID, _SPAN_ID = 8, 9, 10
 _RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
 _SCOPE_LOGS = _LOG_RECORDS = 2
 _SCHEMA_URL = 3
@@ -105,12 +106,27 @@ def _records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Sequen
     parts = [
         wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
         wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
+        *_span(batch),
         *_body(columns),
         wire.Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
         _texts(conventions.event_name(columns), _EVENT_NAME),
         *(_attribute(attribute, columns) for attribute in attributes),
     ]
     return wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch))
+
+
+def _span(batch: SessionBatch) -> list[Piece]:
+    """The fields of the span in which it connected, where these are asked for and known."""
+    if "trace_id" not in (batch.dtype.names or ()):
+        return []
+    known: Flags = np.asarray(batch["trace_id"].any(axis=1), np.bool_)
+    flags = batch["trace_flags"].astype(np.uint32).view(np.uint8).reshape(-1, 4)
+    fields = (
+        wire.fixed_bytes(batch["trace_id"], wire.before(_TRACE_ID, 16)),
+        wire.fixed_bytes(batch["span_id"], wire.before(_SPAN_ID, 8)),
+        wire.fixed_bytes(flags, wire.tag(_FLAGS, FIXED32)),
+    )
+    return [field.where(known) for field in fields]
 
 
 def _severity(number: int, text: str) -> bytes:

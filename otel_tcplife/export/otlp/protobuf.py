@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from otel_tcplife.columns import Codes, DictionaryColumn, Flags, NumericColumn
 
-VARINT, FIXED64, LENGTH_DELIMITED = 0, 1, 2
+VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 """Wire types."""
 
 Lengths = npt.NDArray[np.int32]
@@ -105,6 +105,15 @@ def fixed64(values: npt.NDArray[np.uint64] | npt.NDArray[np.float64], prefix: by
         matrix[:, len(prefix) :].view(values.dtype)[:, 0] = values[rows]
 
     return Piece(len(prefix) + 8, None, write, prefix)
+
+
+def fixed_bytes(values: Matrix, prefix: bytes = b"") -> Piece:
+    """Each row of the matrix as it is, behind the same prefix."""
+
+    def write(matrix: Matrix, rows: slice) -> None:
+        matrix[:, len(prefix) :] = values[rows]
+
+    return Piece(len(prefix) + values.shape[1], None, write, prefix)
 
 
 def decimals(values: npt.NDArray[np.uint64], digits: int = 1) -> Piece:

@@ -6,8 +6,13 @@ For exporters other than OTLP, and for the providers of an agent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
 
+import numpy as np
+import numpy.typing as npt
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_tcplife import conventions, forks
 from otel_tcplife.attribute import values_of_records
@@ -103,18 +108,35 @@ def log_records(
         columns.error.present.tolist(),
         parts,
         values_of_records(attributes, columns),
+        _contexts(batch),
     )
-    for closed_at, observed_at, event_name, failed, body, values in columns:
+    for closed_at, observed_at, event_name, failed, body, values, context in columns:
         number, text = WARN if failed else INFO
         yield LogRecord(
             timestamp=closed_at or None,
             observed_timestamp=observed_at,
+            context=context,
             severity_number=SeverityNumber(number),
             severity_text=text,
             body="".join(body),
             attributes=values,
             event_name=event_name,
         )
+
+
+def _contexts(batch: SessionBatch) -> Iterable[Context | None]:
+    """That of the span in which each session was connected; None where that is not known."""
+    if "trace_id" not in (batch.dtype.names or ()):
+        return repeat(None, len(batch))
+    return map(_context, batch["trace_id"], batch["span_id"], batch["trace_flags"].tolist())
+
+
+def _context(trace_id: npt.NDArray[np.uint8], span_id: npt.NDArray[np.uint8], flags: int) -> Context | None:
+    if not trace_id.any():
+        return None
+    trace, span = int.from_bytes(trace_id.tobytes(), "big"), int.from_bytes(span_id.tobytes(), "big")
+    connected_in = SpanContext(trace, span, is_remote=False, trace_flags=TraceFlags(flags))
+    return set_span_in_context(NonRecordingSpan(connected_in), Context())
 
 
 class Providers:
