@@ -9,6 +9,7 @@ import threading
 import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 from otel_tcplife.connecting import Announcements
+from otel_tcplife.export.sdk.at_exit import HeldByProviders
 from otel_tcplife.export.sdk.emit import LoggerProvider, Providers, provider_logs
 from otel_tcplife.export.sdk.grpc_receivers import hide_grpc_receivers
 from otel_tcplife.export.sdk.record import ProviderMetrics
@@ -35,6 +36,7 @@ class EmbeddedPipeline:
         options: Options,
         logger_provider: LoggerProvider | None,
         metrics: ProviderMetrics,
+        held: HeldByProviders,
     ) -> None:
         """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
         self._source = LiveSource(attached, options)
@@ -44,6 +46,7 @@ class EmbeddedPipeline:
         self._announcements = Announcements(os.dup(attached.connecting), spans=options.trace_context, exporters=True)
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics
+        self._held = held
         ledger = Ledger()
         scans = ScanRequests()
         metrics.observe(counters(self._source.stats, ledger), self._source.host, scans)
@@ -67,7 +70,9 @@ class EmbeddedPipeline:
 
     def at_exit(self) -> list[str]:
         """All threads end with the process."""
-        return self.stop()
+        balance = self.stop()
+        self._held.deliver(self._deadline)
+        return balance
 
     def abandon(self) -> None:
         """In a fork of the process that traces, which has none of its threads: leave all to that one."""

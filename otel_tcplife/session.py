@@ -171,9 +171,8 @@ def as_rows_of(row: np.dtype[np.void], batch: SessionBatch) -> SessionBatch:
     if batch.dtype == row:
         return batch
     rows: SessionBatch = np.zeros(len(batch), row)
-    bytes_of = (np.frombuffer(each, np.uint8).reshape(len(batch), -1) for each in (rows, batch))
-    wide, narrow = bytes_of
-    wide[:, : batch.dtype.itemsize] = narrow
+    for name in batch.dtype.names or ():
+        rows[name] = batch[name]
     return rows
 
 

@@ -180,6 +180,7 @@ class Tracing:
         if forks.uwsgi_is_to_fork():
             raise CannotTrace("uWSGI forks its workers otherwise than Python does", _IN_EACH_WORKER)
         from otel_tcplife.embedded import EmbeddedPipeline
+        from otel_tcplife.export.sdk.at_exit import HeldByProviders
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
         from otel_tcplife.probe.loader import load_program
@@ -189,7 +190,7 @@ class Tracing:
         options = read_options(self._options)
         refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
-        metrics = provider_metrics(meter_provider)
+        metrics, held = provider_metrics(meter_provider), HeldByProviders(logger_provider, meter_provider)
         connects = Connects(announced=True, trace_context=options.trace_context)
         loaded = load_program(
             options.filters, options.sizes, options.interim, options.scope, hide_tracer=False, connects=connects
@@ -199,7 +200,7 @@ class Tracing:
             if self._stopped.is_set() or not attached.is_first_of_host():
                 attached.close()
             else:
-                self._pipeline = EmbeddedPipeline(attached, options, logger_provider, metrics)
+                self._pipeline = EmbeddedPipeline(attached, options, logger_provider, metrics, held)
                 self._tracer = os.getpid()
 
     def _stand_by(self, is_our_turn: Callable[[], bool], after: float = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import gzip
@@ -38,6 +39,9 @@ def partial_success(rejected: int, message: str = "not these") -> bytes:
     return ExportLogsServiceResponse(partial_success=partial).SerializeToString()
 
 
+_IDS = ("traceId", "spanId")
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What a receiver got."""
@@ -64,8 +68,14 @@ class Request:
         return self.signal in _MESSAGES
 
     def as_json(self) -> dict[str, Any]:
-        """The same as OTLP JSON, which has enumerations as numbers, unlike the JSON of other protocol buffers."""
-        return MessageToDict(_MESSAGES[self.signal].FromString(self.content), use_integers_for_enums=True)
+        """The same as OTLP JSON, whose enumerations are numbers and whose ids are hexadecimal."""
+        content = MessageToDict(_MESSAGES[self.signal].FromString(self.content), use_integers_for_enums=True)
+        for of_resource in content.get("resourceLogs", []):
+            for of_scope in of_resource.get("scopeLogs", []):
+                for record in of_scope.get("logRecords", []):
+                    ids = {name: base64.b64decode(record[name]).hex() for name in _IDS if name in record}
+                    record.update(ids)
+        return content
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,10 @@ class ReceivedLog:
     resource: Resource
     scope_name: str
     scope_version: str
+    trace_id: str = ""
+    """In hexadecimal digits, as `span_id`; both are empty where absent."""
+    span_id: str = ""
+    flags: int = 0
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -147,6 +151,9 @@ def _log(record: dict[str, Any], resource: Resource, scope: dict[str, str]) -> R
         resource=resource,
         scope_name=scope.get("name", ""),
         scope_version=scope.get("version", ""),
+        trace_id=record.get("traceId", ""),
+        span_id=record.get("spanId", ""),
+        flags=int(record.get("flags", 0)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.flow_id import community_ids
 from otel_tcplife.log_options import LogOptions
-from otel_tcplife.session import Event, SessionBatch, empty
+from otel_tcplife.session import SESSION_IN_SPAN, Event, SessionBatch, as_rows_of, empty
 from tests.support.batches import batches
 from tests.support.sdk_logs import encoded_by_the_sdk, in_order
 from tests.support.sessions import sessions
@@ -59,6 +61,23 @@ def test_what_is_there_only_where_it_is_asked_for() -> None:
         {"otel.event.name": "tcplife.session.closed"},
         {"otel.event.name": "tcplife.connect.failed"},
     ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(batch=batches(), random=st.randoms(use_true_random=False))
+def test_the_span_of_those_that_have_one(batch: SessionBatch, random: Random) -> None:
+    """Of the fields of the SDK's span context, which is valid where neither id is zero."""
+    batch = as_rows_of(SESSION_IN_SPAN, batch)
+    for row in range(0, len(batch), 2):
+        batch["trace_id"][row], batch["span_id"][row] = ([*random.randbytes(size - 1), 1] for size in (16, 8))
+        batch["trace_flags"][row] = random.randrange(256)
+    ours = ExportLogsServiceRequest.FromString(LogEncoder(Resources(_RESOURCE)).encode(batch))
+    assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE))
+    spans = [
+        (each.trace_id, each.span_id, each.flags) for each in in_order(ours).resource_logs[0].scope_logs[0].log_records
+    ]
+    known = [(bytes(row["trace_id"]), bytes(row["span_id"]), int(row["trace_flags"])) for row in batch[::2]]
+    assert sorted(each for each in spans if each[0]) == sorted(known)
 
 
 def test_many_different_sessions_in_one_request() -> None:

@@ -93,6 +93,7 @@ _CHOSEN: dict[str, tuple[object, str]] = {
     ),
     "ip_version": (6, "SELECT_IP_VERSION(version) ((version) == 6)"),
     "interim": (0.5, "INTERIM 500000000ULL"),
+    "trace_context": (True, ""),
     "loopback": (False, "SELECT_LOOPBACK(loopback) ((loopback) == 0)"),
     "networks": ("10.0.0.0/8=lab", ""),
     "log_min_duration": (1, ""),

@@ -37,8 +37,9 @@ def grpc_receivers(environ: Mapping[str, str]) -> set[tuple[str, int]]:
             continue
         endpoint = _setting(environ, signal, "ENDPOINT", _DEFAULT)
         try:
-            url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint.removeprefix('dns:')}")
-            if url.hostname:
+            target = endpoint.removeprefix("dns:").removeprefix("///")
+            url = urlsplit(target if "://" in target else f"//{target}")
+            if url.hostname and not target.startswith("unix"):
                 found.add((url.hostname, url.port or 443))
         except ValueError:  # the exporter says what is wrong with it
             continue
@@ -52,6 +53,8 @@ def _setting(environ: Mapping[str, str], signal: str, name: str, default: str) -
 
 def _addresses(receivers: Iterable[tuple[str, int]]) -> Iterable[tuple[str, int]]:
     for host, port in receivers:
+        if host == "localhost":
+            yield "::1", port  # gRPC tries that as well, whatever the name leads to here (RFC 6761, section 6.3)
         try:
             found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
         except OSError:

@@ -1,0 +1,57 @@
+"""Log records of connections have the trace and the span in which the application connected, and no others have any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.traced import Receiver, Traced, wait_until
+from tests.support.helpers import helpers_of, wait_until_ended
+from tests.support.received import ReceivedLog
+
+_PROGRAM = ("-m", "tests.plugin.spans_main")
+_NOWHERE = ("", "", 0)
+_SAMPLED = 1
+"""The bit of the flags of W3C Trace Context; the SDK may set others."""
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with Receiver(tmp_path) as receiver:
+        yield receiver
+
+
+def _connected_in(receiver: Receiver, export: str, **environ: str) -> tuple[dict[int, list[str]], list[ReceivedLog]]:
+    """Trace and span of each connection by its port, and the records that came."""
+    with Traced(*_PROGRAM, receiver=receiver, export=export, environ=environ) as app:
+        app.wait_for("done")
+        made = {port: where for port, *where in app.all_told("connected")}
+        wait_until(lambda: made.keys() <= {log.ports[0] for log in receiver.logs()}, lambda: "not all are reported")
+        assert app.end() == 0
+        assert not app.said
+    for helper in helpers_of(app.pid):
+        wait_until_ended(helper)
+    return made, receiver.logs()
+
+
+@pytest.mark.parametrize("export", ["providers", "helper"])
+@pytest.mark.parametrize("protocol", ["http/protobuf"])
+def test_each_record_has_the_span_in_which_it_was_connected(export: str, protocol: str, receiver: Receiver) -> None:
+    made, logs = _connected_in(receiver, export, OTEL_PYTHON_TCPLIFE_TRACE_CONTEXT="true")
+    of_clients = [log for log in logs if log.attributes["tcplife.role"] == "client"]
+    assert sorted(log.ports[0] for log in of_clients) == sorted(made)
+    for log in of_clients:
+        assert [log.trace_id, log.span_id] == made[log.ports[0]], log.body
+        assert log.flags & _SAMPLED == bool(log.trace_id)
+    assert len({log.span_id for log in of_clients}) > 10
+    of_servers = [log for log in logs if log not in of_clients]
+    assert len(of_servers) > len(made) / 2
+    assert {(log.trace_id, log.span_id, log.flags) for log in of_servers} == {_NOWHERE}
+
+
+@pytest.mark.parametrize("export", ["providers", "helper"])
+def test_no_record_has_any_where_that_is_not_asked_for(export: str, receiver: Receiver) -> None:
+    _, logs = _connected_in(receiver, export)
+    assert {(log.trace_id, log.span_id, log.flags) for log in logs} == {_NOWHERE}
