@@ -26,9 +26,12 @@ help: ## list the targets
 run: setup ## trace this host until Ctrl-C, with ARGS as options
 	$(BIN)/otel-tcplife $(ARGS)
 
+# What needs no root runs beside the rest, most of which waits; it is shown when that is done
 test: setup-test ## everything that proves the project, as root
-	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory lint test-unit >$(VENV)/unit.log 2>&1 & unit=$$!; \
+	$(BIN)/pytest --ignore=tests/unit; others=$$?; \
+	wait $$unit; unit=$$?; cat $(VENV)/unit.log; \
+	exit $$((unit ? unit : others))
 
 test-unit: $(VENV)/installed-test ## the tests that need no root
 	$(BIN)/pytest tests/unit

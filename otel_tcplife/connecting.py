@@ -14,10 +14,8 @@ import functools
 import os
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -25,17 +23,16 @@ from opentelemetry.trace import get_current_span
 
 from otel_tcplife.log import logger
 from otel_tcplife.probe import bpf
+from otel_tcplife.probe.element import Element
 
-_VALUE = struct.Struct("=16s8sBB6x")
-"""struct connecting of bpf/connecting.h."""
+_THREAD, _VALUE = struct.Struct("=II"), struct.Struct("=16s8sBB6x")
+"""struct thread and struct connecting of bpf/connecting.h."""
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _METHODS = ("connect", "connect_ex")
 _MARK = "_announced_by_tcplife"
 
 _announcements: tuple[Announcements, ...] = ()
 """Those that are told, in each process that has a copy of this; never changed in place, as other threads look."""
-_pid_namespace: int | None = None
-"""Inode of that of this process; None where it is not known yet."""
 
 
 class Announcements:
@@ -45,6 +42,7 @@ class Announcements:
         """Own the descriptor of the map `connecting`. Say the span of each, or that it is an exporter's, or both."""
         self._map = map_fd
         self._id = _map_id(map_fd)
+        self._of_thread = threading.local()
         self._spans = spans
         self._exporters = exporters
         global _announcements
@@ -70,7 +68,7 @@ class Announcements:
             value = self._value()
             if value is None or connecting.family not in _FAMILIES:
                 return False
-            bpf.put(self._map, _this_thread().to_bytes(8, sys.byteorder), value)
+            self._element_of_this_thread().put(value)
         except Exception as error:  # noqa: BLE001 such as a kernel that refuses, as the application gave up its privileges
             logger.debug("connections are not announced any more: %s", error)
             self.end()
@@ -79,8 +77,14 @@ class Announcements:
 
     def take_back(self) -> None:
         """What was said of this thread's last connection is not to be said of another one, should it not have begun."""
-        with suppress(OSError):
-            bpf.delete(self._map, _this_thread())
+        self._element_of_this_thread().delete()
+
+    def _element_of_this_thread(self) -> Element:
+        number = threading.get_native_id()
+        if getattr(self._of_thread, "number", None) != number:  # the first time, or in a fork
+            self._of_thread.number = number
+            self._of_thread.element = Element(self._map, _THREAD.pack(_pid_namespace(), number), _VALUE.size)
+        return self._of_thread.element
 
     def _value(self) -> bytes | None:
         hidden = self._exporters and not is_instrumentation_enabled()
@@ -116,13 +120,9 @@ def _announced(method: Callable[..., Any]) -> Callable[..., Any]:
     return connect
 
 
-def _this_thread() -> int:
-    """struct thread of bpf/connecting.h: its number, and the PID namespace in which it has that."""
-    global _pid_namespace
-    namespace = _pid_namespace
-    if namespace is None:
-        namespace = _pid_namespace = os.stat("/proc/self/ns/pid").st_ino
-    return threading.get_native_id() << 32 | namespace
+def _pid_namespace() -> int:
+    """Inode of that of this process."""
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def _map_id(map_fd: int) -> int | None:
@@ -130,11 +130,3 @@ def _map_id(map_fd: int) -> int | None:
         return bpf.map_info(map_fd).id
     except OSError:  # it is none any more, or bpf(2) is refused
         return None
-
-
-def _in_child() -> None:
-    global _pid_namespace
-    _pid_namespace = None  # unshare(2) and setns(2) move children
-
-
-os.register_at_fork(after_in_child=_in_child)

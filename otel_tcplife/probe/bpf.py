@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_MAP_CREATE, _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY, _PROG_LOAD, _PIN, _GET = range(8)
+_MAP_CREATE, _LOOKUP, UPDATE, DELETE, _NEXT_KEY, _PROG_LOAD, _PIN, _GET = range(8)
 _MAP_NEXT_ID, _MAP_BY_ID, _INFO, _RAW_TRACEPOINT_OPEN = 12, 14, 15, 17
 _TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
 _MMAPABLE = 1 << 10
@@ -24,7 +24,7 @@ _MEMBARRIER_GLOBAL = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _ElementAttribute(ctypes.Structure):
+class ElementAttribute(ctypes.Structure):
     """The part of union bpf_attr (include/uapi/linux/bpf.h) that the element commands use."""
 
     _fields_ = [
@@ -120,11 +120,11 @@ def lookup(map_fd: int, key: int, size: int) -> bytes | None:
 
 def insert(map_fd: int, key: int, value: bytes) -> bool:
     """Add an element; false where there is one already, or no room for it."""
-    attribute = _ElementAttribute(map_fd, flags=_NO_EXIST)
+    attribute = ElementAttribute(map_fd, flags=_NO_EXIST)
     key_at, value_at = ctypes.c_uint64(key), ctypes.create_string_buffer(value, len(value))
     attribute.key, attribute.value = ctypes.addressof(key_at), ctypes.addressof(value_at)
     try:
-        call(_UPDATE, attribute)
+        call(UPDATE, attribute)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.E2BIG):
             raise
@@ -135,12 +135,12 @@ def insert(map_fd: int, key: int, value: bytes) -> bool:
 def put(map_fd: int, key: bytes, value: bytes) -> None:
     """Set an element, whether there is one already or not."""
     key_at, value_at = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
-    call(_UPDATE, _ElementAttribute(map_fd, ctypes.addressof(key_at), ctypes.addressof(value_at), 0))
+    call(UPDATE, ElementAttribute(map_fd, ctypes.addressof(key_at), ctypes.addressof(value_at), 0))
 
 
 def delete(map_fd: int, key: int) -> bool:
     """Delete an element; false where another has been faster."""
-    return _element(_DELETE, map_fd, ctypes.c_uint64(key))
+    return _element(DELETE, map_fd, ctypes.c_uint64(key))
 
 
 def keys(map_fd: int) -> Iterator[int]:
@@ -263,10 +263,15 @@ def wait_for_programs() -> None:
 
 def call(command: int, attribute: ctypes.Structure | ctypes.Array[Any]) -> int:
     """bpf(2) of this command, with so much of union bpf_attr. Raise OSError."""
-    result = _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
+    result = attempt(command, attribute)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+
+
+def attempt(command: int, attribute: ctypes.Structure | ctypes.Array[Any]) -> int:
+    """The same, negative where it fails."""
+    return _libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
 
 
 def _path(directory: int, name: str) -> ctypes.Array[ctypes.c_char]:
@@ -277,11 +282,11 @@ def _path(directory: int, name: str) -> ctypes.Array[ctypes.c_char]:
 def _put(map_fd: int, value: ctypes.Array[ctypes.c_char] | ctypes.c_uint32) -> None:
     """Set the first element of an array."""
     key = ctypes.c_uint32(0)
-    call(_UPDATE, _ElementAttribute(map_fd, ctypes.addressof(key), ctypes.addressof(value), 0))
+    call(UPDATE, ElementAttribute(map_fd, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
 def _element(command: int, map_fd: int, key: ctypes.c_uint64 | None, value: int = 0) -> bool:
-    attribute = _ElementAttribute(map_fd, ctypes.addressof(key) if key is not None else 0, value, 0)
+    attribute = ElementAttribute(map_fd, ctypes.addressof(key) if key is not None else 0, value, 0)
     try:
         call(command, attribute)
     except FileNotFoundError:
