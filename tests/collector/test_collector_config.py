@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,8 +19,8 @@ from otel_tcplife.export.otlp.line_file import FileLimits, LineFile
 from tests.collector.telemetry import LOG, check, send
 from tests.support import any_collector
 from tests.support.background_process import accepts
-from tests.support.collector import AGENT_CONFIG, OTLP_FILE_CONFIG, Collector, FileForwarder, otelcol
-from tests.support.patience import PATIENCE
+from tests.support.collector import AGENT_CONFIG, Collector, FileForwarder
+from tests.support.patience import eventually
 from tests.support.rotel import Rotel
 from tests.support.tls import make_tls
 
@@ -29,29 +28,10 @@ _BUILD = AGENT_CONFIG.with_name("build")
 _CONFIGS = sorted(set(_BUILD.parent.glob("*.yaml")) - {_BUILD.with_name("manifest.yaml")})
 
 
-@pytest.fixture
-def binary() -> Path:
-    path = otelcol()
-    if path is None:
-        pytest.skip(f"there is no Go new enough to build the Collector with: {_BUILD} says which")
-    return path
-
-
-def _eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("config", _CONFIGS, ids=lambda config: config.name)
 def test_the_collector_takes_the_configuration(binary: Path, config: Path) -> None:
     validation = subprocess.run([binary, "validate", "--config", config], check=False, capture_output=True, text=True)
     assert (validation.returncode, validation.stderr) == (0, "")
-
-
-def test_all_configurations_are_known_here() -> None:
-    assert sorted([AGENT_CONFIG, OTLP_FILE_CONFIG]) == _CONFIGS
 
 
 @pytest.mark.usefixtures("binary")
@@ -110,7 +90,7 @@ def test_the_file_configuration_sends_on_each_whole_line_once(tmp_path: Path) ->
         send(writer, "http")
     with Collector(tmp_path / "upstream") as upstream:
         with FileForwarder(source, upstream=upstream.http_endpoint, state=tmp_path / "state"):
-            _eventually(lambda: bool(upstream.logs() and upstream.metrics()))
+            eventually(lambda: bool(upstream.logs() and upstream.metrics()))
         line = (source / "logs.jsonl").read_text()
         with (source / "logs.jsonl").open("a") as growing:
             growing.write(line[:100])
@@ -120,7 +100,7 @@ def test_the_file_configuration_sends_on_each_whole_line_once(tmp_path: Path) ->
                 time.sleep(1)
                 growing.write(line[100:])
                 growing.flush()
-                _eventually(lambda: len(upstream.logs()) > 1)
+                eventually(lambda: len(upstream.logs()) > 1)
         upstream.stop()
         assert upstream.logs() == [LOG, LOG]
         assert upstream.metrics() == writer.metrics()
@@ -138,10 +118,10 @@ def test_the_file_configuration_tells_files_apart_that_start_the_same(tmp_path: 
     file.write_text(line(1))
     with Collector(tmp_path / "upstream") as upstream:
         with FileForwarder(tmp_path, upstream=upstream.http_endpoint, state=tmp_path / "state"):
-            _eventually(lambda: len(upstream.logs()) == 1)
+            eventually(lambda: len(upstream.logs()) == 1)
             file.rename(tmp_path / "logs.1.jsonl")
             file.write_text(line(2))
-            _eventually(lambda: len(upstream.logs()) == 2)
+            eventually(lambda: len(upstream.logs()) == 2)
         upstream.stop()
         assert [log.time_unix_nano for log in upstream.logs()] == [1, 2]
 
@@ -163,7 +143,7 @@ def test_the_file_configuration_reads_older_files_on_once(tmp_path: Path) -> Non
             with FileForwarder(tmp_path, upstream=upstream.http_endpoint, state=tmp_path / "state"):
                 for moment in moments[written_before:]:
                     file.append(line(moment))
-                _eventually(lambda end=end: len(upstream.logs()) >= end - 1000)
+                eventually(lambda end=end: len(upstream.logs()) >= end - 1000)
         upstream.stop()
         assert sorted(log.time_unix_nano for log in upstream.logs()) == list(range(1000, 1012))
 
@@ -207,7 +187,7 @@ def test_a_killed_test_run_leaves_no_collector(tmp_path: Path) -> None:
         port = int(run.stdout.readline())
         assert accepts(port)
         os.kill(run.pid, signal.SIGKILL)
-    _eventually(lambda: not accepts(port))
+    eventually(lambda: not accepts(port))
 
 
 @pytest.mark.parametrize(

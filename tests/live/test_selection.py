@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -11,64 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.support.actor import Actor, run_actor
+from tests.support.elsewhere import ADDRESS, CLOSED_PORT, NETWORK, PORT, Elsewhere
 from tests.support.host_agent import HostAgent
 from tests.support.otlp_receiver import FileReceiver
-from tests.support.place import network_namespace
-from tests.support.played_session import CLIENT, SERVER
 from tests.support.received import ReceivedLog, ReceivedPoint, last_points, read_otlp_json_lines
 from tests.support.traffic import Traffic
 
 _PREFIX = "OTEL_PYTHON_TCPLIFE_"
-_ADDRESS, _NETWORK = "10.99.7.1", "10.99.7.0/24"
-_PORT, _CLOSED_PORT = 7000, 7001
-
-
-@dataclass
-class Elsewhere:
-    """Two actors in a network namespace that has this address besides its loopback."""
-
-    client: Actor
-    server: Actor
-    inode: int
-
-    def sessions(self, count: int, *, sent: int = 0, address: str = _ADDRESS) -> set[int]:
-        """Make so many, in each of which the client sends so much; return the client's ports."""
-        self.server.tell("listen", "listener", address, [], _PORT)
-        ports: set[int] = set()
-        for _ in range(count):
-            port, error = self.client.connect("c", address, _PORT)
-            assert not error
-            self.server.tell("accept", "listener", "s")
-            if sent:
-                self.client.tell("send", "c", sent)
-                assert self.server.tell("receive", "s", sent) == sent
-            self.client.tell("close", "c")
-            self.server.tell("close", "s")
-            ports.add(port)
-        self.server.tell("close", "listener")
-        assert len(ports) == count
-        return ports
-
-    def refused(self, count: int) -> set[int]:
-        """Try so many connects that nobody listens to; return their ports."""
-        return {self._refused() for _ in range(count)}
-
-    def _refused(self) -> int:
-        port, error = self.client.connect("c", _ADDRESS, _CLOSED_PORT)
-        assert error == "ECONNREFUSED"
-        return port
-
-
-@pytest.fixture
-def elsewhere() -> Generator[Elsewhere]:
-    with network_namespace() as (name, inode):
-        subprocess.run(["ip", "-n", name, "address", "add", f"{_ADDRESS}/24", "dev", "lo"], check=True)
-        there = ["ip", "netns", "exec", name]
-        with run_actor(CLIENT, run=there) as client, run_actor(SERVER, run=there) as server:
-            yield Elsewhere(client, server, inode)
 
 
 @dataclass
@@ -136,7 +84,7 @@ def _running(directory: Path, environ: Mapping[str, str], *arguments: str) -> Ge
 def test_sessions_with_a_loopback_peer_are_filtered_in_both_signals(elsewhere: Elsewhere, tmp_path: Path) -> None:
     lab = f"lab-{uuid.uuid4().hex}"
     made = 0
-    with _running(tmp_path, {"LOOPBACK": "false", "NETWORKS": f"{_NETWORK}={lab}"}) as run:
+    with _running(tmp_path, {"LOOPBACK": "false", "NETWORKS": f"{NETWORK}={lab}"}) as run:
         for address in ("127.0.0.1", "127.99.1.2", "::1"):
             made += 2 * len(elsewhere.sessions(2, address=address))
         for host in ("127.0.0.1", "::1"):
@@ -150,7 +98,7 @@ def test_sessions_with_a_loopback_peer_are_filtered_in_both_signals(elsewhere: E
         assert told.counted("tcplife.session.duration", lab) == 2 * len(kept)
         mine = [log for log in told.logs if log.attributes.get("tcplife.netns") == elsewhere.inode]
         assert len(mine) == 2 * len(kept)
-        assert {port for log in mine for port in log.ports} == {*kept, _PORT}
+        assert {port for log in mine for port in log.ports} == {*kept, PORT}
         assert told.seen["filtered"] >= made
         assert told.seen["submitted"] == sum(told.balance("otlp").values()) == sum(told.balance("file").values())
 
@@ -158,17 +106,17 @@ def test_sessions_with_a_loopback_peer_are_filtered_in_both_signals(elsewhere: E
 def test_a_sample_has_whole_connections_and_all_errors(elsewhere: Elsewhere, tmp_path: Path) -> None:
     """The chance that it has none of them or all, and this fails, is 1 in 2 ** 59."""
     lab = f"lab-{uuid.uuid4().hex}"
-    options = {"NETWORKS": f"{_NETWORK}={lab}", "PEER_NETWORKS": lab, "LOG_SAMPLE": "0.5", "COMMUNITY_ID": "true"}
+    options = {"NETWORKS": f"{NETWORK}={lab}", "PEER_NETWORKS": lab, "LOG_SAMPLE": "0.5", "COMMUNITY_ID": "true"}
     with _running(tmp_path, options) as run:
         made, refused = elsewhere.sessions(60), elsewhere.refused(3)
     for name, told in run.told.items():
         failed = [log for log in told.logs if log.event_name == "tcplife.connect.failed"]
-        assert {log.ports for log in failed} == {(port, _CLOSED_PORT) for port in refused}
+        assert {log.ports for log in failed} == {(port, CLOSED_PORT) for port in refused}
         assert not [log for log in failed if "tcplife.sampling.ratio" in log.attributes]
         kept = [log for log in told.logs if log.event_name == "tcplife.session.closed"]
         assert {log.attributes["tcplife.sampling.ratio"] for log in kept} == {0.5}
         ends = Counter(frozenset(log.ports) for log in kept)
-        assert {*ends} < {frozenset((port, _PORT)) for port in made}
+        assert {*ends} < {frozenset((port, PORT)) for port in made}
         assert {*ends.values()} == {2}
         assert len({log.attributes["network.community_id"] for log in kept}) == len(ends)
         assert told.counted("tcplife.session.duration", lab) == 2 * len(made)
@@ -183,16 +131,16 @@ def test_a_sample_has_whole_connections_and_all_errors(elsewhere: Elsewhere, tmp
 
 def test_size_and_errors_decide_and_the_table_shows_all(elsewhere: Elsewhere, tmp_path: Path) -> None:
     lab = f"lab-{uuid.uuid4().hex}"
-    options = {"NETWORKS": f"{_NETWORK}={lab}", "PEER_NETWORKS": lab, "LOG_MIN_BYTES": "1000"}
+    options = {"NETWORKS": f"{NETWORK}={lab}", "PEER_NETWORKS": lab, "LOG_MIN_BYTES": "1000"}
     with _running(tmp_path, options) as run:
         small, large = elsewhere.sessions(5, sent=999), elsewhere.sessions(4, sent=1000)
         refused = elsewhere.refused(2)
     for told in run.told.values():
         ends = Counter(log.ports for log in told.logs)
-        wanted = [(port, _PORT) for port in large] + [(_PORT, port) for port in large]
-        assert ends == Counter([*wanted, *((port, _CLOSED_PORT) for port in refused)])
+        wanted = [(port, PORT) for port in large] + [(PORT, port) for port in large]
+        assert ends == Counter([*wanted, *((port, CLOSED_PORT) for port in refused)])
         assert told.counted("tcplife.session.io", lab, network_io_direction="transmit") == 2 * len(small | large)
-        rows = Counter(tuple(row[-7:-3]) for row in told.agent.rows() if _ADDRESS in row)
+        rows = Counter(tuple(row[-7:-3]) for row in told.agent.rows() if ADDRESS in row)
         assert sum(rows.values()) == 2 * len(small | large) + len(refused)
 
 
@@ -210,4 +158,4 @@ def test_errors_of_an_executable_alone_by_their_names(elsewhere: Elsewhere, tmp_
         assert all("error.type" in log.attributes for log in told.logs)
         assert all(log.attributes["otel.event.name"] == log.event_name for log in told.logs)
         mine = [log for log in told.logs if log.attributes.get("tcplife.netns") == elsewhere.inode]
-        assert Counter(log.ports for log in mine) == Counter((port, _CLOSED_PORT) for port in refused)
+        assert Counter(log.ports for log in mine) == Counter((port, CLOSED_PORT) for port in refused)

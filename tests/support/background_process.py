@@ -71,7 +71,7 @@ class BackgroundProcess:
             if not self.running:
                 raise RuntimeError(self._report(f"ended with {self._process.returncode}"))
             if time.monotonic() > deadline:
-                self._kill()
+                self.kill()
                 raise RuntimeError(self._report("did not get ready"))
             time.sleep(0.01)
 
@@ -89,7 +89,7 @@ class BackgroundProcess:
         try:
             status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self._kill()
+            self.kill()
             raise RuntimeError(self._report("did not stop")) from None
         if status != 0:
             raise RuntimeError(self._report(f"ended with {status}"))
@@ -100,7 +100,9 @@ class BackgroundProcess:
         caught = int(status.partition("\nSigCgt:")[2].split(maxsplit=1)[0], 16)
         return bool(caught >> (signal.SIGINT - 1) & 1)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Have the kernel end it at once."""
+        self._stopped = True
         self._process.kill()
         self._process.wait()
 

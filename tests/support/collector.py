@@ -17,7 +17,11 @@ from tests.support.tls import Tls
 
 _CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "collector-config"
 AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
+CONTAINERS_CONFIG = _CONFIG_DIRECTORY / "containers.yaml"
 KUBERNETES_CONFIG = _CONFIG_DIRECTORY / "kubernetes" / "collector.yaml"
+METRICS_FROM_LOGS_CONFIG = _CONFIG_DIRECTORY / "metrics-from-logs.yaml"
+REDUCE_CONFIG = _CONFIG_DIRECTORY / "reduce.yaml"
+SERVICE_GRAPH_CONFIG = _CONFIG_DIRECTORY / "service-graph.yaml"
 OTLP_FILE_CONFIG = _CONFIG_DIRECTORY / "otlp-file.yaml"
 
 _NO_GO = 1
@@ -63,6 +67,7 @@ class Collector:
             "OTEL_TCPLIFE_COLLECTOR_HTTP_ENDPOINT": f"127.0.0.1:{http_port}",
             "OTEL_TCPLIFE_COLLECTOR_UPSTREAM_ENDPOINT": _NO_UPSTREAM,
             "OTEL_TCPLIFE_COLLECTOR_DIRECTORY": str(directory),
+            "OTEL_TCPLIFE_COLLECTOR_STATE": str(directory / "state"),
             # One file holds all that a test can send, since a rotated one would be deleted in the end.
             "OTEL_TCPLIFE_COLLECTOR_FILE_MEGABYTES": "1000000",
             **env,
@@ -79,6 +84,10 @@ class Collector:
     def stop(self) -> None:
         """Stops the Collector, which writes all that it has taken; RuntimeError where it fails."""
         self._process.stop()
+
+    def kill(self) -> None:
+        """Has the kernel end it at once."""
+        self._process.kill()
 
     def logs(self) -> list[ReceivedLog]:
         """The log records written so far, which are all of them once stopped."""
