@@ -12,13 +12,16 @@ import json
 import os
 import socket
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
     """Leave the application, and do what it asks for."""
     if os.fork():
         os._exit(0)
-    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+    # The file of a thread may be written by its process also where /proc/self/comm is root's, as the process is not
+    # dumpable (proc_tid_comm_permission() in fs/proc/base.c)
+    with suppress(OSError), open("/proc/thread-self/comm", "w", encoding="ascii") as comm:
         comm.write("otel-tcplife")
     wire = socket.socket(fileno=int(sys.argv[1]))
     request = json.loads(wire.recv(1 << 20) or "null")
