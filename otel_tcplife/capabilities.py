@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from enum import IntFlag
 from pathlib import Path
 from typing import NamedTuple
@@ -69,14 +70,20 @@ def set_capabilities(*, permitted: int, effective: int, inheritable: int = 0) ->
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def raise_to_ambient(capabilities: int) -> None:
+@contextmanager
+def ambient(capabilities: int) -> Generator[None]:
     """Have what this thread executes keep them, whatever its file has; they have to be permitted. Raise OSError."""
     own = capabilities_of()
-    inheritable = own.inheritable | capabilities
-    set_capabilities(permitted=own.permitted, effective=own.effective, inheritable=inheritable)
-    for number in range(capabilities.bit_length()):
-        if capabilities >> number & 1:
-            prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
+    try:
+        inheritable = own.inheritable | capabilities
+        set_capabilities(permitted=own.permitted, effective=own.effective, inheritable=inheritable)
+        for number in range(capabilities.bit_length()):
+            if capabilities >> number & 1:
+                prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
+        yield
+    finally:
+        with suppress(OSError):  # what is not inheritable is not ambient either
+            set_capabilities(permitted=own.permitted, effective=own.effective, inheritable=own.inheritable)
 
 
 def prctl(option: int, *arguments: int) -> int:

@@ -2,8 +2,8 @@
 
 A process that has them from the file of its program, or in any way but as ambient ones, loses them when it executes
 another program, such as the distribution's Python (capabilities(7), "Transformation of capabilities during execve()").
-So they become ambient first: in a thread that does nothing but start the process, and ends. All other threads of the
-application, and what these start, are as they were.
+So they are ambient for that moment: in a thread that does nothing but start the process, and ends. All other threads of
+the application, and what these start, are as they were.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from otel_tcplife import capabilities
-from otel_tcplife.capabilities import LOADING, Capability, capabilities_of, prctl, raise_to_ambient
+from otel_tcplife.capabilities import LOADING, Capability, ambient, capabilities_of, prctl
 
 _USEFUL = int(Capability.SYS_RESOURCE | Capability.DAC_READ_SEARCH)
 """docs/privileges.md says what for."""
@@ -51,8 +51,8 @@ def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[An
         return subprocess.Popen(command, **options)
 
     def start_with_capabilities() -> subprocess.Popen[Any]:
-        raise_to_ambient(passed_on)
-        return start()
+        with ambient(passed_on):
+            return start()
 
     passed_on = _to_pass_on()
     if not passed_on or _obstacle(passed_on, command[0]):
@@ -90,7 +90,7 @@ def _obstacle(passed_on: int, python: str) -> str:
     try:
         if _is_deadly(python):
             return "refused"
-        _in_thread(lambda: raise_to_ambient(passed_on))
+        _in_thread(lambda: _try(passed_on))
     except _NoThread:
         return "threads"
     except OSError as error:
@@ -98,6 +98,11 @@ def _obstacle(passed_on: int, python: str) -> str:
             return "no more threads"
         return "securebits" if _may_not_be_ambient() else "refused"
     return ""
+
+
+def _try(passed_on: int) -> None:
+    with ambient(passed_on):
+        pass
 
 
 def _is_deadly(python: str) -> bool:

@@ -40,6 +40,13 @@ def in_reach_of_all() -> list[str]:
     return [*private, "sh", "-c", _OPEN, "sh", str(closed), str(python)]
 
 
+def as_nobody(*options: str) -> list[str]:
+    """A command that runs another as that user, without a capability but those that the file of its program has."""
+    # A shell, as setpriv itself still has those of root
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *options]
+    return [*in_reach_of_all(), *become, "sh", "-c", 'exec "$0" "$@"']
+
+
 @contextmanager
 def directory_of(uid: int) -> Generator[Path]:
     """A directory of this user; those of pytest are closed to all but the one who runs it."""
