@@ -1,8 +1,8 @@
 """A process with capabilities that starts others, in some confinement: what all of its threads and these then have.
 
-    passed_on_main.py CONFINEMENT
+    passed_on_main.py CONFINEMENT PYTHON
 
-Prints one object of JSON. The capabilities that only the confinement takes are given up before.
+PYTHON has no capabilities in its file. Prints one object of JSON.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk.resources import Resource
+
 from otel_tcplife.capabilities import capabilities_of, prctl, set_capabilities
 from otel_tcplife.errors import CannotTrace
+from otel_tcplife.helper.start import start_helper
 from otel_tcplife.options import Filters, Sizes
 from otel_tcplife.probe.loader import load_program
 from otel_tcplife.probe.start_process import start_process
@@ -26,8 +29,7 @@ from tests.support.seccomp import refuse
 
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS = 24, 28, 38
 _CAP_SETPCAP, _CAP_PERFMON, _NO_CAP_AMBIENT_RAISE = 8, 38, 1 << 6
-_SHOW = [sys.executable, "-I", "-S", "-c", "print(open('/proc/thread-self/status').read())"]
-"""Run by a Python that has no capabilities of its own."""
+_SHOW = ["-I", "-S", "-c", "print(open('/proc/thread-self/status').read())"]
 
 
 def _replace_threads() -> None:
@@ -57,9 +59,17 @@ def _of_threads(numbers: Iterable[str]) -> list[tuple[Any, ...]]:
 
 
 def _of_child(start: Callable[..., subprocess.Popen[Any]], python: str) -> list[str]:
-    child = start([python, *_SHOW[1:]], stdout=subprocess.PIPE)
+    child = start([python, *_SHOW], stdout=subprocess.PIPE)
     status = child.communicate()[0].decode()
     return [line for line in status.splitlines() if line.startswith("Cap")]
+
+
+def _error(traces: Callable[[], object]) -> str:
+    try:
+        traces()
+    except CannotTrace as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:
@@ -76,7 +86,8 @@ def main() -> None:
         threading.Thread(target=going_on.wait, daemon=True).start()
     threads = os.listdir("/proc/self/task")
     before = _of_threads(threads)
-    popen, meanwhile = subprocess.Popen, set[tuple[Any, ...]]()
+    popen: Callable[..., subprocess.Popen[Any]] = subprocess.Popen
+    meanwhile = set[tuple[Any, ...]]()
 
     def look(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
         """At all threads that there were before, when a process is about to be started."""
@@ -84,11 +95,10 @@ def main() -> None:
         return popen(*arguments, **options)
 
     setattr(subprocess, "Popen", look)  # noqa: B010 for its type
-    told: dict[str, Any] = {"passed on": _of_child(start_process, python), "error": "", "before": before}
-    try:
-        load_program(Filters(), Sizes()).receive().close()
-    except CannotTrace as error:
-        told["error"] = str(error)
+    told: dict[str, Any] = {"passed on": _of_child(start_process, python), "before": before}
+    told["errors"] = [_error(lambda: load_program(Filters(), Sizes()).receive().close())]
+    sys.executable = python  # as where Python is embedded in the program that has the capabilities
+    told["errors"].append(_error(lambda: start_helper({}, Resource.get_empty())))
     told["meanwhile"] = sorted(meanwhile)
     told["after"] = _of_threads(os.listdir("/proc/self/task"))
     told["later"] = _of_child(popen, python)
