@@ -28,10 +28,19 @@ def main() -> None:
     if request:
         sys.path += request["path"]
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's threads have nothing to do here
-        from otel_tcplife.helper.process import run
-
-        run(wire, request)
+        _run(wire, request)
     os._exit(0)
+
+
+def _run(wire: socket.socket, request: object) -> None:
+    try:
+        from otel_tcplife.helper.process import run
+    except Exception as error:  # noqa: BLE001 the application says what it is, such as a package for another Python
+        from otel_tcplife.helper.messages import encoded, refusal
+
+        wire.send(encoded(refusal(error)))
+    else:
+        run(wire, request)
 
 
 if __name__ == "__main__":

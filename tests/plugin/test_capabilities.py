@@ -30,13 +30,20 @@ def _of_file(stack: ExitStack) -> dict[str, Any]:
     return {"within": as_nobody(), "python": stack.enter_context(python_with_capabilities(LOADING))}
 
 
+def _of_closed_file(stack: ExitStack) -> dict[str, Any]:
+    """One that cannot be read, so that no process that runs it is dumpable, and its files in /proc are root's."""
+    place = _of_file(stack)
+    place["python"].chmod(0o711)
+    return place
+
+
 def _of_unit(_: ExitStack) -> dict[str, Any]:
     """As AmbientCapabilities= and NoNewPrivileges= give them."""
     return {"within": as_nobody(*_AMBIENT)}
 
 
 @pytest.mark.parametrize("export", ["auto", "providers"])
-@pytest.mark.parametrize("given", [_of_file, _of_unit])
+@pytest.mark.parametrize("given", [_of_file, _of_closed_file, _of_unit])
 def test_an_application_with_capabilities_is_traced(given: Any, export: str, receiver: Receiver) -> None:
     """All that it forks, too; its threads have what they had, and so has a program that it starts later."""
     with ExitStack() as stack:
@@ -47,7 +54,7 @@ def test_an_application_with_capabilities_is_traced(given: Any, export: str, rec
         assert len(helpers) == (export == "auto")
         [threads] = {*threads_of(app.pid)}
         assert {threads.permitted, threads.effective} == {LOADING}
-        assert {threads.inheritable, threads.ambient} == ({0} if given is _of_file else {LOADING})
+        assert {threads.inheritable, threads.ambient} == ({LOADING} if given is _of_unit else {0})
         assert threads.uids == (65534,) * 4
         assert app.end() == 0
         for helper in helpers:
