@@ -24,6 +24,7 @@ def main() -> None:
     with suppress(OSError), open("/proc/thread-self/comm", "w", encoding="ascii") as comm:
         comm.write("otel-tcplife")
     wire = socket.socket(fileno=int(sys.argv[1]))
+    wire.setblocking(True)  # gevent, where the application has it, has made it one that does not wait
     request = json.loads(wire.recv(1 << 20) or "null")
     if request:
         sys.path += request["path"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def test_a_python_whose_file_has_the_capabilities_traces() -> None:
     assert {threads.inheritable, threads.ambient} == {0}
 
 
+_NOSUID = 'mount --bind "$0" "$0" && mount -o remount,bind,nosuid "$0" && exec "$@"'
+_ON_NOSUID = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _NOSUID, tempfile.gettempdir()]
 _OF_FILE: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
     "as they are": (as_nobody(), True, ["ok", "ok"], []),
     "in a user namespace": (
@@ -118,6 +121,7 @@ _OF_FILE: dict[str, tuple[list[str], bool, list[str], list[str]]] = {
         ["outside of the user"],
     ),
     "with no_new_privs": (as_nobody("--no-new-privs"), True, ["missing"], ["do not count with no_new_privs"]),
+    "on a file system for no such files": ([*_ON_NOSUID, *as_nobody()], True, ["missing"], ["mounted nosuid"]),
     "not effective": (as_nobody(), False, ["missing"], ["cap_bpf,cap_perfmon+ep"]),
 }
 """What runs it, whether they are effective, what --check finds of privileges and of the program, and what mends it."""

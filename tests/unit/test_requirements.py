@@ -16,6 +16,12 @@ _SYS_ADMIN, _SYS_RESOURCE, _PERFMON, _BPF = (1 << bit for bit in (21, 24, 38, 39
 _OF_UNIT, _BOUND = "AmbientCapabilities=CAP_BPF CAP_PERFMON of a unit", "CapabilityBoundingSet= of a unit"
 
 
+@pytest.fixture(autouse=True)
+def outside_of_user_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever these tests run."""
+    monkeypatch.setattr(requirements, "in_user_namespace", lambda: False)
+
+
 def _status(
     directory: Path, effective: int, bounding: int = 2**41 - 1, *, permitted: int = 0, no_new_privs: bool = False
 ) -> Path:
