@@ -10,13 +10,13 @@ import ctypes
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from enum import IntFlag
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 
-class Capability(IntFlag):
-    """Those that have to do with tracing (include/uapi/linux/capability.h)."""
+class Capability(IntEnum):
+    """Those that have to do with tracing, as bits of a set (include/uapi/linux/capability.h)."""
 
     DAC_READ_SEARCH = 1 << 2
     SYS_ADMIN = 1 << 21
@@ -25,7 +25,7 @@ class Capability(IntFlag):
     BPF = 1 << 39
 
 
-LOADING = int(Capability.BPF | Capability.PERFMON)
+LOADING = Capability.BPF | Capability.PERFMON
 """What loading and attaching a tracing program takes. SYS_ADMIN stands for both of them."""
 
 THIS_THREAD = Path("/proc/thread-self/status")

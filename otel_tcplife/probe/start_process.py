@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from otel_tcplife import capabilities
 from otel_tcplife.capabilities import LOADING, Capability, ambient, capabilities_of, prctl
 
-_USEFUL = int(Capability.SYS_RESOURCE | Capability.DAC_READ_SEARCH)
+_USEFUL = Capability.SYS_RESOURCE | Capability.DAC_READ_SEARCH
 """docs/privileges.md says what for."""
 
 _PATIENCE = 60.0
@@ -77,7 +77,7 @@ def _to_pass_on() -> int:
         own = capabilities_of()
     except OSError:  # without /proc, which tracing needs
         return 0
-    needed = LOADING if own.permitted & LOADING == LOADING else int(Capability.SYS_ADMIN)
+    needed = LOADING if own.permitted & LOADING == LOADING else Capability.SYS_ADMIN
     if not own.permitted & needed:
         return 0
     return (needed | _USEFUL & own.permitted & own.bounding) & ~own.ambient

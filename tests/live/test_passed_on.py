@@ -15,7 +15,7 @@ from tests.support.for_all_users import as_nobody, python_with_capabilities
 
 _SETPCAP = 1 << 8
 _OTHER = 1 << 10  # CAP_NET_BIND_SERVICE, which tracing has nothing to do with
-_USEFUL = int(Capability.DAC_READ_SEARCH | Capability.SYS_RESOURCE) & capabilities_of().bounding
+_USEFUL = (Capability.DAC_READ_SEARCH | Capability.SYS_RESOURCE) & capabilities_of().bounding
 """Those that a file may give here."""
 _NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
 
@@ -46,8 +46,8 @@ def _sets(lines: list[str]) -> dict[str, int]:
     [
         (LOADING, LOADING),
         (LOADING | _USEFUL | _OTHER, LOADING | _USEFUL),
-        (int(Capability.SYS_ADMIN) | _OTHER, int(Capability.SYS_ADMIN)),
-        (LOADING | int(Capability.SYS_ADMIN), LOADING),
+        (Capability.SYS_ADMIN | _OTHER, Capability.SYS_ADMIN),
+        (LOADING | Capability.SYS_ADMIN, LOADING),
         (_OTHER | _USEFUL, 0),
     ],
 )

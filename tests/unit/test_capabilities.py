@@ -23,7 +23,7 @@ Seccomp_filters:\t1
 
 def test_a_status_is_read(tmp_path: Path) -> None:
     (tmp_path / "status").write_text(_STATUS)
-    loading, bpf, perfmon = 3 << 38, int(Capability.BPF), int(Capability.PERFMON)
+    loading, bpf, perfmon = 3 << 38, Capability.BPF, Capability.PERFMON
     expected = ThreadCapabilities(0, loading, bpf, 0x1FFFEFFFFFF, perfmon, no_new_privs=True, is_filtered=True)
     assert capabilities_of(tmp_path / "status") == expected
 
