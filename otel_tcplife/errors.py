@@ -16,5 +16,9 @@ class CannotTrace(TcplifeError):
     """This machine or this user cannot trace."""
 
 
+class LacksPrivileges(CannotTrace):
+    """This process may not load BPF programs."""
+
+
 class BadUsage(TcplifeError):
     """An option, an environment variable or an input that cannot be what was meant."""

@@ -6,31 +6,26 @@ those of one thread, so there must be no other one yet. docs/privileges.md says 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from otel_tcplife.capabilities import Capability, capabilities_of, prctl, set_capabilities
 from otel_tcplife.errors import BadUsage, CannotTrace
 from otel_tcplife.log import logger
 from otel_tcplife.probe import bpf
-
-CAP_BPF = 39
 
 _NO_GROUP = 65534
 """The group of a user who is only a number: what nobody has (DEFAULT_OVERFLOWGID of include/linux/highuid.h)."""
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 8, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-_CAPABILITY_VERSION_3 = 0x20080522
 _NO_OTHER_USER = "run as root, or leave --user out"
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -116,14 +111,14 @@ def _drop(user: User, *, uses_maps: bool) -> int:
     if not user.is_here:
         os.setgroups(user.groups)
         os.setresgid(user.gid, user.gid, user.gid)
-        _prctl(_PR_SET_KEEPCAPS, 1)
+        prctl(_PR_SET_KEEPCAPS, 1)
         os.setresuid(user.uid, user.uid, user.uid)
-        _prctl(_PR_SET_KEEPCAPS, 0)
-    _prctl(_PR_SET_DUMPABLE, 0)  # others of that user may neither read our secrets nor take our descriptors
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+        prctl(_PR_SET_KEEPCAPS, 0)
+    prctl(_PR_SET_DUMPABLE, 0)  # others of that user may neither read our secrets nor take our descriptors
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     kept = _keep_what_maps_need() if uses_maps else 0
-    _set_capabilities(kept, kept)
+    set_capabilities(permitted=kept, effective=kept)
     return kept
 
 
@@ -156,9 +151,9 @@ def _keep_what_maps_need() -> int:
     """Until 5.18 the kernel refuses all of bpf(2) without CAP_BPF, unless kernel.unprivileged_bpf_disabled is 0; later
     ones only what makes something new (__sys_bpf() in kernel/bpf/syscall.c).
     """
-    available = _permitted() & 1 << CAP_BPF
+    available = capabilities_of().permitted & Capability.BPF
     for kept in (0, available):
-        _set_capabilities(available, kept)
+        set_capabilities(permitted=available, effective=kept)
         if not bpf.is_refused():
             return kept
     return 0
@@ -166,31 +161,9 @@ def _keep_what_maps_need() -> int:
 
 def _empty_bounding_set() -> None:
     """As far as CAP_SETPCAP allows; without it, no_new_privs keeps capabilities from coming back."""
-    capability = 0
-    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
-        capability += 1
-
-
-def _prctl(option: int, argument: int) -> None:
-    if _libc.prctl(option, argument, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _permitted() -> int:
-    """The capabilities that this thread may make effective."""
-    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if _libc.capget(ctypes.byref(header), ctypes.byref(sets)):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return sets[1] | sets[4] << 32
-
-
-def _set_capabilities(permitted: int, effective: int) -> None:
-    """Those of this thread (capset(2)): effective, permitted and inheritable, each of the lower 32 bits first."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    low, high = 2**32 - 1, 32
-    sets = (ctypes.c_uint32 * 6)(effective & low, permitted & low, 0, effective >> high, permitted >> high, 0)
-    if _libc.capset(ctypes.byref(header), ctypes.byref(sets)):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    with suppress(OSError):
+        for capability in range(64):
+            prctl(_PR_CAPBSET_DROP, capability)
 
 
 def _has_dropped(status: str, user: User, kept: int) -> bool:

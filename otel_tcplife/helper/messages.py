@@ -12,13 +12,17 @@ import json
 import socket
 from typing import Any
 
-from otel_tcplife.errors import BadUsage, CannotTrace, TcplifeError
+from otel_tcplife.errors import BadUsage, CannotTrace, LacksPrivileges, TcplifeError
 
 GO, STOP = b"go", b"stop"
 MOST_BYTES = 1 << 20
 """Of a message."""
 
-_REFUSALS: dict[str, type[TcplifeError]] = {"bad usage": BadUsage, "cannot trace": CannotTrace}
+_REFUSALS: dict[str, type[TcplifeError]] = {
+    "bad usage": BadUsage,
+    "lacks privileges": LacksPrivileges,
+    "cannot trace": CannotTrace,
+}
 
 
 def encoded(message: object) -> bytes:
@@ -29,7 +33,7 @@ def encoded(message: object) -> bytes:
 def refusal(error: Exception) -> dict[str, list[str]]:
     """What the helper answers where it cannot trace."""
     if isinstance(error, TcplifeError):
-        kind = "bad usage" if isinstance(error, BadUsage) else "cannot trace"
+        kind = next(kind for kind, of_kind in _REFUSALS.items() if isinstance(error, of_kind))
         return {kind: [error.problem, error.remedy]}
     return {"cannot trace": [f"{type(error).__name__}: {error}", ""]}
 

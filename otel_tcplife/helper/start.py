@@ -20,11 +20,12 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife import forks
 from otel_tcplife.connecting import Announcements
-from otel_tcplife.errors import CannotTrace
+from otel_tcplife.errors import CannotTrace, LacksPrivileges
 from otel_tcplife.helper.messages import GO, MOST_BYTES, STOP, encoded, is_open, raise_refusal
 from otel_tcplife.log import logger
 from otel_tcplife.probe.interpreters import this_interpreter
 from otel_tcplife.probe.iterator import run_iterator
+from otel_tcplife.probe.start_process import start_process, why_not_passed_on
 from otel_tcplife.probe.wire import pair, receive
 
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
@@ -134,7 +135,10 @@ def start_helper(options: Mapping[str, str], resource: Resource) -> LoadedHelper
         wire = _started(interpreter, encoded(request))
     except OSError as error:
         raise CannotTrace(f"no helper can be started: {error.strerror or error}") from error
-    return _answered(wire)
+    try:
+        return _answered(wire)
+    except LacksPrivileges as error:  # of the helper
+        raise CannotTrace(error.problem, why_not_passed_on(interpreter) or error.remedy) from None
 
 
 def _started(interpreter: str, request: bytes) -> socket.socket:
@@ -144,7 +148,7 @@ def _started(interpreter: str, request: bytes) -> socket.socket:
             descriptor = str(theirs.fileno())
             command = [interpreter, "-I", "-S", _PROGRAM, descriptor, str(os.getpid())]
             with forks.held_off():  # Popen waits for the end of a pipe
-                launcher = subprocess.Popen(
+                launcher = start_process(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

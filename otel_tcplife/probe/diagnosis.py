@@ -6,7 +6,13 @@ import errno
 import os
 from pathlib import Path
 
+from otel_tcplife.probe.interpreters import DISTRIBUTION, this_interpreter
+from otel_tcplife.probe.start_process import why_not_passed_on
+
 RUN_AS_ROOT = "run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
+NOT_IN_USER_NAMESPACE = (
+    "run it outside of the user namespace (rootless container, unshare --user), with privileges of the host"
+)
 MORE_LOCKED_MEMORY = (
     "raise the limit of locked memory, where maps count before 5.11 (ulimit -l, LimitMEMLOCK=infinity), "
     "or add CAP_SYS_RESOURCE"
@@ -43,7 +49,9 @@ def remedy_of(problem: str, root: Path = Path("/")) -> str:
 def refusal(root: Path = Path("/")) -> str:
     """What mends the first thing found that keeps bpf(2) from a process with the capabilities for it; or nothing."""
     if in_user_namespace(root):
-        return "run it outside of the user namespace (rootless container, unshare --user), with privileges of the host"
+        return NOT_IN_USER_NAMESPACE
+    if not_passed_on := why_not_passed_on(this_interpreter() or DISTRIBUTION):
+        return not_passed_on
     if _status(root).get("Seccomp", "0") == "2":
         return "have its seccomp filter let bpf(2) through (Docker and Podman: --security-opt seccomp=unconfined)"
     if "[confidentiality]" in _text(root / "sys/kernel/security/lockdown"):

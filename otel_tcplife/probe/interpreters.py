@@ -16,12 +16,15 @@ from otel_tcplife import forks
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.log import logger
 from otel_tcplife.probe import bcc_helper
+from otel_tcplife.probe.start_process import start_process
 
 HELPER_MARK = "OTEL_TCPLIFE_BCC_HELPER"
 """Set in the environment of the helper: where every Python of the host is instrumented, by a .pth file, the helper's is
 too, and must not trace in turn."""
 
-_DISTRIBUTION = "/usr/bin/python3"
+DISTRIBUTION = "/usr/bin/python3"
+"""The Python of the distribution."""
+
 _PATIENCE = 60.0
 """Seconds: no application waits for ever to be traced."""
 _PYTHON = re.compile(r"python[0-9.]*")
@@ -40,8 +43,8 @@ def bcc_interpreters() -> list[str]:
     """The interpreters that may have bcc: this one if it has a module of that name, then the distribution's."""
     here = this_interpreter() if _has_module("bcc") else None
     found = [here] if here else []
-    if os.path.exists(_DISTRIBUTION) and not (here and os.path.realpath(here) == os.path.realpath(_DISTRIBUTION)):
-        found.append(_DISTRIBUTION)
+    if os.path.exists(DISTRIBUTION) and not (here and os.path.realpath(here) == os.path.realpath(DISTRIBUTION)):
+        found.append(DISTRIBUTION)
     return found
 
 
@@ -111,9 +114,7 @@ def _run(
         "OTEL_SDK_DISABLED": "true",  # no agent at all is wanted there
     }
     with forks.held_off():  # Popen waits for the end of a pipe
-        process = subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, pass_fds=descriptors
-        )
+        process = start_process(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, pass_fds=descriptors)
     try:
         return process.wait(_PATIENCE)
     except BaseException:

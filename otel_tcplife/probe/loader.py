@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from otel_tcplife.errors import CannotTrace
+from otel_tcplife.errors import CannotTrace, LacksPrivileges
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.diagnosis import remedy_of
@@ -23,7 +23,7 @@ from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.program import SCAN, SCAN_TARGET, UNANNOUNCED, Connects, program_text
-from otel_tcplife.probe.requirements import INSTALL_BCC, btf_remedy, unmet
+from otel_tcplife.probe.requirements import INSTALL_BCC, PRIVILEGES, btf_remedy, unmet
 from otel_tcplife.probe.wire import pair, receive
 from otel_tcplife.session import SESSION
 
@@ -156,7 +156,7 @@ def load_program(
 def refuse_where_unmet() -> None:
     """Raise CannotTrace where something is missing that tracing needs, as far as that is seen in a moment."""
     for check in unmet():
-        raise CannotTrace(check.found, check.remedy)
+        raise (LacksPrivileges if check.name == PRIVILEGES else CannotTrace)(check.found, check.remedy)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_tcplife.capabilities import LOADING, THIS_THREAD, Capability, ThreadCapabilities, capabilities_of
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Sizes
 from otel_tcplife.probe.btf import KERNEL_BTF, BtfError, NotInKernel, read_kernel_btf
 from otel_tcplife.probe.diagnosis import (
     COUNTED_MEMORY_BEFORE,
     MORE_LOCKED_MEMORY,
+    NOT_IN_USER_NAMESPACE,
     RUN_AS_ROOT,
+    in_user_namespace,
     kernel_version,
     remedy_of,
 )
 from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
 
+PRIVILEGES = "privileges"
+"""The name of that check."""
 OLDEST_KERNEL = (5, 8)
 INSTALL_BCC = "install bcc for the distribution's Python (Debian, Ubuntu: apt install python3-bpfcc)"
 BTF_KERNEL = "run a kernel built with CONFIG_DEBUG_INFO_BTF=y"
@@ -29,8 +34,7 @@ MOUNT_SYS = "mount it (mount -t sysfs sysfs /sys), or give the container the hos
 MOUNT_PROC = "mount it (mount -t proc proc /proc)"
 
 _MACHINES = ("x86_64", "aarch64")
-_CAP_SYS_ADMIN, _CAP_SYS_RESOURCE, _CAP_PERFMON, _CAP_BPF = 21, 24, 38, 39
-_LOADER = {_CAP_BPF: "CAP_BPF", _CAP_PERFMON: "CAP_PERFMON"}
+_AMBIENT = "AmbientCapabilities=CAP_BPF CAP_PERFMON of a unit"
 
 
 @dataclass(frozen=True)
@@ -75,32 +79,52 @@ def btf_remedy(error: BtfError, path: Path = KERNEL_BTF) -> str:
     return BTF_KERNEL if path.parents[1].is_dir() else MOUNT_SYS
 
 
-def check_privileges(path: Path = Path("/proc/self/status")) -> Check:
-    """The capabilities that loading a tracing program takes."""
-    held, bound = _capabilities("CapEff", path), _capabilities("CapBnd", path)
-    missing = [] if held >> _CAP_SYS_ADMIN & 1 else [bit for bit in _LOADER if not held >> bit & 1]
+def check_privileges(path: Path = THIS_THREAD, program: Path = Path("/proc/self/exe")) -> Check:
+    """The capabilities that loading a tracing program takes; `program` is what this process runs."""
+    own = capabilities_of(path)
+    if in_user_namespace():
+        found = f"uid {os.geteuid()} in a user namespace, may not load BPF programs"
+        return Check(PRIVILEGES, False, found, NOT_IN_USER_NAMESPACE)
+    missing = 0 if own.effective & Capability.SYS_ADMIN else LOADING & ~own.effective
     if not missing:
-        return Check("privileges", True, f"uid {os.geteuid()}")
-    names = " and ".join(_LOADER[bit] for bit in missing)
+        return Check(PRIVILEGES, True, f"uid {os.geteuid()}")
+    names = " and ".join(_names(missing))
     found = f"uid {os.geteuid()}, may not load BPF programs without {names}"
-    if all(bound >> bit & 1 for bit in missing):
-        return Check("privileges", False, found, f"{RUN_AS_ROOT} (AmbientCapabilities=CAP_BPF CAP_PERFMON of a unit)")
-    remedy = "have what started it leave it these (CapabilityBoundingSet= of a unit, --cap-add of a container)"
-    return Check("privileges", False, found, remedy)
+    return Check(PRIVILEGES, False, found, _remedy_of_missing(missing, own, program))
 
 
-def check_locked_memory(path: Path = Path("/proc/self/status")) -> Check:
+def _remedy_of_missing(missing: int, own: ThreadCapabilities, program: Path) -> str:
+    if not missing & ~own.permitted:
+        return "make effective what it is permitted, as setcap cap_bpf,cap_perfmon+ep does for the file of its Python"
+    if missing & ~own.bounding:
+        return "have what started it leave it these (CapabilityBoundingSet= of a unit, --cap-add of a container)"
+    if why := _why_file_does_not_count(own, program):
+        return f"capabilities of the file of its Python do not count {why}: take that away, or have {_AMBIENT}"
+    return f"{RUN_AS_ROOT} ({_AMBIENT})"
+
+
+def _why_file_does_not_count(own: ThreadCapabilities, program: Path) -> str:
+    """What keeps this process from the capabilities that the file of its program has, if that has any (execve(2))."""
+    try:
+        os.getxattr(program, "security.capability")
+        is_nosuid = os.statvfs(program).f_flag & os.ST_NOSUID
+    except OSError:
+        return ""
+    if own.no_new_privs:
+        return "with no_new_privs (NoNewPrivileges= of a unit, allowPrivilegeEscalation: false of Kubernetes)"
+    return "on a file system that is mounted nosuid" if is_nosuid else ""
+
+
+def _names(capabilities: int) -> list[str]:
+    return [f"CAP_{each.name}" for each in sorted(Capability, reverse=True) if each & capabilities]
+
+
+def check_locked_memory(path: Path = THIS_THREAD) -> Check:
     """Before 5.11, whether RLIMIT_MEMLOCK holds the ring at least, or bcc may take the limit away, as it tries to."""
     limit, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if _capabilities("CapEff", path) >> _CAP_SYS_RESOURCE & 1 or most == resource.RLIM_INFINITY:
+    if capabilities_of(path).effective & Capability.SYS_RESOURCE or most == resource.RLIM_INFINITY:
         return Check("locked memory", True, "no limit that holds")
     return Check("locked memory", limit > Sizes().ring_bytes, f"a limit of {limit} bytes", MORE_LOCKED_MEMORY)
-
-
-def _capabilities(name: str, path: Path) -> int:
-    """One of the sets of this process, as bits (proc_pid_status(5))."""
-    lines = path.read_text(errors="replace").splitlines()
-    return next(int(line.split()[1], 16) for line in lines if line.startswith(f"{name}:"))
 
 
 def check_bcc() -> Check:

@@ -224,7 +224,7 @@ def test_what_is_missing_is_one_line_with_the_remedy(missing: str, arguments: li
 
 
 _REFUSED = {
-    "a user namespace": (["unshare", "--user", "--map-root-user"], "Operation not permitted", "outside of the user"),
+    "a user namespace": (["unshare", "--user", "--map-root-user"], "uid 0 in a user namespace", "outside of the user"),
     "a seccomp filter": (
         [sys.executable, seccomp_main.__file__],
         "Operation not permitted",

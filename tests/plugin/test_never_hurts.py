@@ -150,6 +150,13 @@ def test_what_the_helper_misses_is_the_same_line(missing: str) -> None:
     _does_not_trace({"OTEL_PYTHON_TCPLIFE_EXPORT": "auto"}, within, problem, remedy)
 
 
+def test_what_the_helper_cannot_import_is_one_line(tmp_path: Path) -> None:
+    """Such as a package that was built for another Python; the application itself may not need it."""
+    (tmp_path / "numpy.py").write_text("raise ImportError('made for another Python')")
+    environ = {"OTEL_PYTHON_TCPLIFE_EXPORT": "auto", "PYTHONPATH": str(tmp_path)}
+    _does_not_trace(environ, (), "ImportError: made for another Python", "")
+
+
 def test_what_no_helper_can_read_the_providers_may() -> None:
     """The SDK leaves out what is no header, and says so."""
     environ = {"OTEL_PYTHON_TCPLIFE_EXPORT": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "no header at all"}

@@ -100,10 +100,11 @@ class Traced:
         environ: Mapping[str, str] = {},
         within: Sequence[str] = (),
         export: str = "providers",
+        python: Path = Path(sys.executable),
     ) -> None:
         """`within` is a command that runs it in some place, as the process that it is itself."""
-        agent = str(_BINARIES / "opentelemetry-instrument")
-        self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, agent, sys.executable, *program]
+        agent = [sys.executable, str(_BINARIES / "opentelemetry-instrument"), str(python)]
+        self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, *agent, *program]
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,

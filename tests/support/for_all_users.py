@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import sys
 import tempfile
 from collections.abc import Generator
@@ -12,6 +13,8 @@ from pathlib import Path
 
 NOBODY = 65534
 """A user who has no files, and no rights to those of others."""
+
+_VFS_CAP_REVISION_2, _EFFECTIVE = 0x02000000, 1
 
 # In mounts of its own, the closed directory has nothing in it but Python, and is open
 _OPEN = """
@@ -37,6 +40,13 @@ def in_reach_of_all() -> list[str]:
     return [*private, "sh", "-c", _OPEN, "sh", str(closed), str(python)]
 
 
+def as_nobody(*options: str) -> list[str]:
+    """A command that runs another as that user, without a capability but those that the file of its program has."""
+    # A shell, as setpriv itself still has those of root
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *options]
+    return [*in_reach_of_all(), *become, "sh", "-c", 'exec "$0" "$@"']
+
+
 @contextmanager
 def directory_of(uid: int) -> Generator[Path]:
     """A directory of this user; those of pytest are closed to all but the one who runs it."""
@@ -44,5 +54,28 @@ def directory_of(uid: int) -> Generator[Path]:
     try:
         os.chown(directory, uid, uid)
         yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def capability_of_file(permitted: int, *, effective: bool = True) -> bytes:
+    """The attribute security.capability (struct vfs_cap_data in include/uapi/linux/capability.h), as of setcap +ep."""
+    low, high = permitted & 2**32 - 1, permitted >> 32
+    return struct.pack("<5I", _VFS_CAP_REVISION_2 | _EFFECTIVE * effective, low, 0, high, 0)
+
+
+@contextmanager
+def python_with_capabilities(permitted: int, *, effective: bool = True) -> Generator[Path]:
+    """A Python like this one, a copy whose file has these capabilities, as in an environment of venv --copies."""
+    directory = Path(tempfile.mkdtemp())
+    try:
+        directory.chmod(0o755)
+        python = directory / "bin" / os.path.basename(os.path.realpath(sys.executable))
+        python.parent.mkdir()
+        shutil.copy(os.path.realpath(sys.executable), python)
+        shutil.copy(Path(sys.prefix) / "pyvenv.cfg", directory)
+        (directory / "lib").symlink_to(Path(sys.prefix) / "lib")
+        os.setxattr(python, "security.capability", capability_of_file(permitted, effective=effective))
+        yield python
     finally:
         shutil.rmtree(directory)

@@ -17,6 +17,7 @@ _FLOORS: dict[str, int] = {
     **dict.fromkeys(
         ["session", "columns", "printable", "errors", "version", "allocator", "environment_variables", "networks"], 0
     ),
+    "capabilities": 0,
     **dict.fromkeys(
         [
             "log_options",
