@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,9 @@ def otelcol(manifest: Path = _CONFIG_DIRECTORY / "manifest.yaml") -> Path | None
 class Collector:
     """A Collector with agent.yaml's interface on free loopback ports, running inside its `with` block.
 
-    `tls` has it speak TLS, and `mutual_tls` ask for a client certificate too; `env` is added to its environment, and
-    wins over what is set here. Entering raises RuntimeError with what the Collector said where it cannot start.
+    `overlays` are laid over the configuration. `tls` has it speak TLS, and `mutual_tls` ask for a client certificate too;
+    `env` is added to its environment, and wins over what is set here. Entering raises RuntimeError with what the
+    Collector said where it cannot start.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Collector:
         directory: Path,
         *,
         config: Path = AGENT_CONFIG,
+        overlays: Sequence[Path] = (),
         tls: Tls | None = None,
         mutual_tls: bool = False,
         env: Mapping[str, str] = {},
@@ -61,7 +63,8 @@ class Collector:
         self.grpc_endpoint = f"{scheme}://127.0.0.1:{grpc_port}"
         self.http_endpoint = f"{scheme}://127.0.0.1:{http_port}"
         self._directory = directory
-        self._arguments = ["--config", str(config), *(_tls_overlay(tls, mutual_tls) if tls else [])]
+        more = [argument for overlay in overlays for argument in ("--config", str(overlay))]
+        self._arguments = ["--config", str(config), *more, *(_tls_overlay(tls, mutual_tls) if tls else [])]
         self._env = {
             "OTEL_TCPLIFE_COLLECTOR_GRPC_ENDPOINT": f"127.0.0.1:{grpc_port}",
             "OTEL_TCPLIFE_COLLECTOR_HTTP_ENDPOINT": f"127.0.0.1:{http_port}",
