@@ -43,7 +43,7 @@ def otelcol(manifest: Path = _CONFIG_DIRECTORY / "manifest.yaml") -> Path | None
 class Collector:
     """A Collector with agent.yaml's interface on free loopback ports, running inside its `with` block.
 
-    `overlays` are laid over the configuration. `tls` has it speak TLS, and `mutual_tls` ask for a client certificate too;
+    `overlays` are laid over the configuration. `tls` has it speak TLS, `mutual_tls` ask for a client certificate too;
     `env` is added to its environment, and wins over what is set here. Entering raises RuntimeError with what the
     Collector said where it cannot start.
     """
