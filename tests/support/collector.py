@@ -16,6 +16,7 @@ from tests.support.received import Received, ReceivedLog, ReceivedPoint, read_ot
 from tests.support.tls import Tls
 
 _CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "collector-config"
+FLEET = _CONFIG_DIRECTORY / "fleet"
 AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
 CONTAINERS_CONFIG = _CONFIG_DIRECTORY / "containers.yaml"
 KUBERNETES_CONFIG = _CONFIG_DIRECTORY / "kubernetes" / "collector.yaml"
@@ -43,9 +44,10 @@ def otelcol(manifest: Path = _CONFIG_DIRECTORY / "manifest.yaml") -> Path | None
 class Collector:
     """A Collector with agent.yaml's interface on free loopback ports, running inside its `with` block.
 
-    `overlays` are laid over the configuration. `tls` has it speak TLS, `mutual_tls` ask for a client certificate too;
-    `env` is added to its environment, and wins over what is set here. Entering raises RuntimeError with what the
-    Collector said where it cannot start.
+    `overlays` are laid over the configuration, `binary` is another build, `listens` is false of one without
+    a receiver of OTLP. `tls` has it speak TLS, `mutual_tls` ask for a client certificate too; `env` is added to its
+    environment, and wins over what is set here. Entering raises RuntimeError with what the Collector said where it
+    cannot start.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Collector:
         *,
         config: Path = AGENT_CONFIG,
         overlays: Sequence[Path] = (),
+        binary: Path | None = None,
+        listens: bool = True,
         tls: Tls | None = None,
         mutual_tls: bool = False,
         env: Mapping[str, str] = {},
@@ -63,6 +67,9 @@ class Collector:
         self.grpc_endpoint = f"{scheme}://127.0.0.1:{grpc_port}"
         self.http_endpoint = f"{scheme}://127.0.0.1:{http_port}"
         self._directory = directory
+        self._binary = binary
+        if not listens:
+            self._ports = []
         more = [argument for overlay in overlays for argument in ("--config", str(overlay))]
         self._arguments = ["--config", str(config), *more, *(_tls_overlay(tls, mutual_tls) if tls else [])]
         self._env = {
@@ -78,7 +85,8 @@ class Collector:
 
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._process = _start(self._arguments, self._directory / "collector.log", self._env, self._ports)
+        log = self._directory / "collector.log"
+        self._process = _start(self._arguments, log, self._env, self._ports, self._binary)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -129,8 +137,10 @@ class FileForwarder:
         self._process.stop()
 
 
-def _start(arguments: list[str], log: Path, env: Mapping[str, str], ports: list[int]) -> BackgroundProcess:
-    binary = otelcol()
+def _start(
+    arguments: list[str], log: Path, env: Mapping[str, str], ports: list[int], binary: Path | None = None
+) -> BackgroundProcess:
+    binary = binary or otelcol()
     if binary is None:
         raise RuntimeError("there is no Go to build the Collector with: collector-config/build says which")
     return BackgroundProcess([binary, *arguments], log=log, env=env, ports=ports)
