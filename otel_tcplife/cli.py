@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
 
+from otel_tcplife.alive import Alive
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
-from otel_tcplife.delivery_options import MAX_QUEUE_SIZE, SPOOL
+from otel_tcplife.delivery_options import ALIVE_FILE, MAX_QUEUE_SIZE, SPOOL
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
@@ -141,10 +142,12 @@ def _command(arguments: argparse.Namespace) -> int:
         return STOPPED if check(options, destinations, user, lambda line: show(printable(line))) else CANNOT_TRACE
     if arguments.replay and options.filters != Filters():
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {' and '.join(_filters(options))}")
+    with acting_as(user):
+        alive = Alive(ALIVE_FILE.read(os.environ))
     source = _replayed(arguments.replay, options) if arguments.replay else _live(options)
     try:
         become(user, uses_maps=not arguments.replay)
-        _run(arguments, source, destinations, limits, options.logs)
+        _run(arguments, source, destinations, limits, options.logs, alive)
     finally:
         source.close()
     return STOPPED
@@ -165,7 +168,12 @@ def _limits() -> Limits:
 
 
 def _run(
-    arguments: argparse.Namespace, source: Source, destinations: Destinations, limits: Limits, logs: LogOptions
+    arguments: argparse.Namespace,
+    source: Source,
+    destinations: Destinations,
+    limits: Limits,
+    logs: LogOptions,
+    alive: Alive,
 ) -> None:
     deadline, ledger = Deadline(limits.shutdown_within), Ledger()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -179,9 +187,10 @@ def _run(
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans)
+    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, alive.go_on)
     itself.queues = pipeline.queues
-    pipeline.run()
+    with alive:
+        pipeline.run()
     for line in pipeline.balance():
         logger.info("%s", line)
 

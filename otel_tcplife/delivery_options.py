@@ -5,6 +5,14 @@ from __future__ import annotations
 from otel_tcplife.option import Option, in_any_scope
 from otel_tcplife.parsers import parse_number, parse_path
 
+ALIVE_FILE = Option(
+    "alive_file",
+    parse_path,
+    in_any_scope(None),
+    "of the command: a file that is there while it traces, and is touched every 5 seconds, for a probe to look at",
+    default_text="none",
+    is_keyword=False,
+)
 REQUEST_BYTES = Option(
     "request_bytes",
     lambda text: parse_number(text, "a size", 1024, 1 << 30),

@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from otel_tcplife.delivery_options import FILE_BYTES, FILE_KEEP, MAX_QUEUE_SIZE, REQUEST_BYTES, SPOOL, SPOOL_BYTES
+from otel_tcplife.delivery_options import (
+    ALIVE_FILE,
+    FILE_BYTES,
+    FILE_KEEP,
+    MAX_QUEUE_SIZE,
+    REQUEST_BYTES,
+    SPOOL,
+    SPOOL_BYTES,
+)
 from otel_tcplife.errors import BadUsage
 from otel_tcplife.log_options import (
     COMMUNITY_ID,
@@ -130,7 +138,7 @@ OPTIONS: tuple[Option[object], ...] = (
     SCOPE, EXPORT, TRACE_CONTEXT, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS,
     LOG_MIN_DURATION, LOG_MIN_BYTES, LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE,
     COMMUNITY_ID, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES,
-    FILE_KEEP,
+    FILE_KEEP, ALIVE_FILE,
 )  # fmt: skip
 
 

@@ -17,17 +17,19 @@ _DUCKDB: dict[Kind, str] = {"string": "VARCHAR", "int": "BIGINT", "double": "DOU
 _CHDB: dict[Kind, str] = {"string": "String", "int": "Int64", "double": "Float64", "boolean": "Bool"}
 
 
-def duckdb_view() -> str:
-    """A view with one row for each log record of the files logs.jsonl and logs.jsonl.N of the working directory."""
-    value = ", ".join(f'"{field}" {"BIGINT" if kind == "int" else _DUCKDB[kind]}' for kind, field in _FIELDS)
+def _duckdb_type() -> str:
+    """That of the field resourceLogs, as far as it is read."""
+    value = ", ".join(f'"{field}" {_DUCKDB[kind]}' for kind, field in _FIELDS)
     key_values = f'STRUCT("key" VARCHAR, "value" STRUCT({value}))[]'
     log = (
         '"timeUnixNano" BIGINT, "severityText" VARCHAR, "eventName" VARCHAR, '
         f'"body" STRUCT("stringValue" VARCHAR), "attributes" {key_values}'
     )
-    resource_logs = (
-        f'STRUCT("resource" STRUCT("attributes" {key_values}), "scopeLogs" STRUCT("logRecords" STRUCT({log})[])[])[]'
-    )
+    return f'STRUCT("resource" STRUCT("attributes" {key_values}), "scopeLogs" STRUCT("logRecords" STRUCT({log})[])[])[]'
+
+
+def duckdb_view() -> str:
+    """A view with one row for each log record of the files logs.jsonl and logs.jsonl.N of the working directory."""
     return f"""-- One row for each log record in logs.jsonl and the older files beside it, of the working directory:
 --
 --   duckdb -init sessions.duckdb.sql
@@ -42,7 +44,7 @@ WITH record AS (
         FROM (
             SELECT unnest(resourceLogs) AS of_resource
             FROM read_json('logs.jsonl*', format = 'newline_delimited', maximum_object_size = 67108864,
-                columns = {{resourceLogs: '{resource_logs}'}})
+                columns = {{resourceLogs: '{_duckdb_type()}'}})
         )
     )
 ), keyed AS (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,11 +30,13 @@ class Pipeline:
         deadline: Deadline,
         limits: Limits,
         scans: ScanRequests | None = None,
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the threads of the queues. The source stays the caller's, to be closed after run().
 
-        `scans` is where sinks ask for scans of the open sessions.
+        `scans` is where sinks ask for scans of the open sessions; `go_on` is called each time that the source was read.
         """
+        self._go_on = go_on
         self._source = source
         self._ledger = ledger
         self._deadline = deadline
@@ -87,11 +89,13 @@ class Pipeline:
         while not deadline.is_set and not source.ended:
             if source.can_wait and not all(queue.has_room for queue in self._queues):
                 deadline.wait(0.01)
+                self._go_on()
                 continue
             self._feed(source.read())
             if source.wants_scan or (self._scans and self._scans.is_wanted):
                 self._scan()
             losses.look()
+            self._go_on()
             if source.pause:
                 deadline.wait(source.pause)
         # A recording that was read to its end is not given up because its receiver is away for a while

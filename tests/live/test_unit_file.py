@@ -41,3 +41,11 @@ def test_the_unit_traces_the_host_and_gives_its_capabilities_up(tmp_path: Path) 
     [of_server] = [log.attributes for log in logs if log.ports == ports[::-1] and not log.is_elsewhere]
     assert (of_client["process.pid"], of_server["process.pid"]) == (client.pid, server.pid)
     assert (of_client["tcplife.bytes.sent"], of_client["tcplife.bytes.received"]) == (12, 34)
+
+
+def test_one_that_hangs_is_ended_by_the_watchdog(tmp_path: Path) -> None:
+    """Which looks only at what has said that it is ready."""
+    with PrivateSystemd(_UNIT, tmp_path, "WatchdogSec=10") as manager:
+        manager.wait_until_said(": tracing;")
+        os.kill(manager.pid, signal.SIGSTOP)
+        manager.wait()

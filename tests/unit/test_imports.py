@@ -37,7 +37,7 @@ _FLOORS: dict[str, int] = {
     # what runs them through; destinations knows all ways out
     "pipeline": 2,
     **dict.fromkeys(["probe", "replay", "export"], 3),
-    **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges"], 4),
+    **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges", "alive"], 4),
     # who starts it
     **dict.fromkeys(["helper", "route", "connecting"], 4),
     **dict.fromkeys(["cli", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5),
