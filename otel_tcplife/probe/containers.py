@@ -156,10 +156,11 @@ def mount_point() -> str | None:
 
 
 def _mount() -> tuple[str, str] | None:
-    """Which cgroup is mounted there, and where (proc(5), mountinfo)."""
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        mount, _, filesystem = line.partition(" - ")
-        if filesystem.startswith("cgroup2 "):
-            _, _, _, above, root, *_ = mount.split()
-            return above, root
-    return None
+    """Which cgroup is mounted there, and where (proc(5), mountinfo).
+
+    A container has a mount of its own cgroup, and may have one of the host's, the root, behind it.
+    """
+    mounts = [line.partition(" - ") for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()]
+    found = [mount.split()[3:5] for mount, _, filesystem in mounts if filesystem.startswith("cgroup2 ")]
+    above, root = next((each for each in found if each[0] == "/"), found[0]) if found else (None, None)
+    return (above, root) if above and root else None
