@@ -182,16 +182,16 @@ class Tracing:
         from otel_tcplife.embedded import EmbeddedPipeline
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
-        from otel_tcplife.probe.loader import load_program
+        from otel_tcplife.probe.loader import prepare_program
         from otel_tcplife.route import refuse_where_nothing_is_exported
 
         options = read_options(self._options)
         refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
         metrics = provider_metrics(meter_provider)
-        loaded = load_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
+        program = prepare_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
         with forks.held_off(), self._lock:
-            attached = loaded.receive()
+            attached = program.attach()
             if self._stopped.is_set() or not attached.is_first_of_host():
                 attached.close()
             else:

@@ -26,7 +26,7 @@ from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.probe.live import LiveSource
-from otel_tcplife.probe.loader import AttachedProgram, LoadedProgram, load_program
+from otel_tcplife.probe.loader import AttachedProgram, prepare_program
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.terminal import open_standard_streams
@@ -36,8 +36,7 @@ def run(wire: socket.socket, request: Any) -> None:
     """Trace the process that asks for it, and what that forks. Nothing that goes wrong gets out of here."""
     _set_up(request["level"])
     try:
-        options, destinations, loaded = _prepared(request)
-        attached = loaded.receive()
+        options, destinations, attached = _prepared(request)
     except Exception as error:  # noqa: BLE001 the application says what it is
         with suppress(OSError):
             wire.send(encoded(refusal(error)))
@@ -69,13 +68,16 @@ def _set_up(level: int) -> None:
             os.environ.pop(option.variable, None)
 
 
-def _prepared(request: Any) -> tuple[Options, Destinations, LoadedProgram]:
-    """All that can be refused. The compiler runs while this imports what exports. Raise BadUsage and CannotTrace."""
+def _prepared(request: Any) -> tuple[Options, Destinations, AttachedProgram]:
+    """All that can be refused. The program is loaded while this imports what exports. Raise BadUsage, CannotTrace."""
     options = read_options(request["options"])
+
+    def load() -> AttachedProgram:
+        filters, sizes, interim, scope = options.filters, options.sizes, options.interim, options.scope
+        return prepare_program(filters, sizes, interim, scope, hide_tracer=False).attach()
+
     with ThreadPoolExecutor(1) as threads:
-        loading = threads.submit(
-            load_program, options.filters, options.sizes, options.interim, options.scope, hide_tracer=False
-        )
+        loading = threads.submit(load)
         from opentelemetry.sdk.resources import Resource
 
         from otel_tcplife.export.resource import Resources

@@ -80,7 +80,11 @@ def program_text(
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus)
+    return text_here(chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus), btf)
+
+
+def text_here(chosen: str, btf: Btf) -> str:
+    """The chosen text, with what it needs of this kernel before it. Raise NotInKernel as program_text() does."""
     return "\n".join([*_defines(_members(chosen, btf)), chosen])
 
 
@@ -98,23 +102,25 @@ def layout_text(cpus: int) -> str:
     return "\n".join([*_defines({**_enumerators(), **_fixed_sizes(cpus)}), *_STRUCT_TEXT.findall(_spliced())])
 
 
-def hook_names() -> list[str]:
-    """The raw tracepoints that the program has hooks for; some of them not of every kernel."""
-    return _HOOK.findall(_spliced())
+def hook_names(text: str) -> list[str]:
+    """The raw tracepoints that a program has hooks for; some of them not of every kernel."""
+    return list(dict.fromkeys(_HOOK.findall(text)))
 
 
-def map_names() -> list[str]:
-    """The maps of the program; some of them not of every kernel and every choice."""
-    return list(dict.fromkeys(_MAP.findall(_spliced())))
+def map_names(text: str) -> list[str]:
+    """The maps of a program; some of them not of every kernel and every choice."""
+    return list(dict.fromkeys(_MAP.findall(text)))
 
 
-def text_for_hooks(text: str, *, flows_before: bool) -> str:
-    """The program with each hook as a function that bcc does not attach: it is put behind one that is attached already.
+def with_flows_before(text: str) -> str:
+    """The program that also has the flows of one that it replaces, in a map of another size."""
+    return f"#define FLOWS_BEFORE 1\n{text}"
 
-    `flows_before` says whether it also has the flows of one that it replaces, in a map of another size.
-    """
-    defines = [f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"]
-    return "\n".join([*defines, f"#define FLOWS_BEFORE {int(flows_before)}", text])
+
+def text_for_compiler(text: str) -> str:
+    """The program with each hook as a function that bcc neither loads nor attaches: we do."""
+    define = f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"
+    return f"{define}\n{text}"
 
 
 def _defines(macros: Mapping[str, str]) -> list[str]:
