@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from contextlib import suppress
 from typing import NamedTuple
 
 from otel_tcplife.log import logger
@@ -193,16 +194,15 @@ def _load(instructions: bytes, name: str, **kind: int) -> int:
     try:
         return bpf.call(_PROG_LOAD, program)
     except OSError as error:
-        _log_verifier(program)
-        raise OSError(error.errno, f"bpf: loading {name}: {error.strerror}") from None
+        problem = f"bpf: loading {name}: {error.strerror}"
+        logger.debug("%s; the verifier said:\n%s", problem, _said_by_verifier(program))
+        raise OSError(error.errno, problem) from None
 
 
-def _log_verifier(program: _ProgramAttribute) -> None:
-    """Have a program that was refused loaded once more, for what the verifier says of it. The log may be cut off."""
+def _said_by_verifier(program: _ProgramAttribute) -> str:
+    """What it says of a program that was refused, which is loaded once more for that; it may be cut off."""
     log = ctypes.create_string_buffer(_LOG_SIZE)
     program.log_level, program.log_size, program.log_buf = 1, _LOG_SIZE, ctypes.addressof(log)
-    try:
+    with suppress(OSError):
         os.close(bpf.call(_PROG_LOAD, program))
-    except OSError:
-        if log.value:
-            logger.debug("the verifier said:\n%s", log.value.decode(errors="replace"))
+    return log.value.decode(errors="replace")

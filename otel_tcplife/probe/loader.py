@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.options import Filters, Options, Scope, Sizes
 from otel_tcplife.probe import kernel_objects
+from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
@@ -102,6 +103,14 @@ def prepare_program(
         refuse_where_unmet()
         chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=possible_cpus())
         return LoadableProgram(prepare(chosen))
+
+
+def cache_of_command(options: Options) -> str:
+    """The cache that has the compiled program which the command would load; empty where none has."""
+    filters, sizes, interim = options.filters, options.sizes, options.interim
+    chosen = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=possible_cpus())
+    cache = ProgramCache(cache_directory(), chosen)
+    return cache.shown if cache.read() else ""
 
 
 def attached(program: CompiledProgram) -> AttachedProgram:

@@ -103,8 +103,8 @@ def _capabilities(name: str, path: Path) -> int:
     return next(int(line.split()[1], 16) for line in lines if line.startswith(f"{name}:"))
 
 
-def check_bcc() -> Check:
-    """A Python that has bcc."""
+def check_bcc(cache: str = "") -> Check:
+    """A Python that has bcc, which is not needed where the compiled program is in a cache."""
     problems: list[str] = []
     for python in bcc_interpreters():
         try:
@@ -113,10 +113,11 @@ def check_bcc() -> Check:
             continue
         except CannotTrace as error:
             problems.append(f"{error.problem} (with {python})")
-    if problems:
-        problem = "; ".join(problems)
-        return Check("bcc", False, problem, remedy_of(problem) or "mend that installation of bcc")
-    return Check("bcc", False, "no Python with bcc found", INSTALL_BCC)
+    problem = "; ".join(problems) or "no Python with bcc found"
+    if cache:
+        return Check("bcc", True, f"{problem}; it is not needed, as the compiled program is in {cache}")
+    remedy = remedy_of(problem) or "mend that installation of bcc" if problems else INSTALL_BCC
+    return Check("bcc", False, problem, remedy)
 
 
 def unmet() -> Iterator[Check]:
@@ -127,10 +128,13 @@ def unmet() -> Iterator[Check]:
             yield check
 
 
-def check_all() -> list[Check]:
-    """Every check but the loading of the program itself, in the order in which a user would mend them."""
+def check_all(cache: str = "") -> list[Check]:
+    """Every check but the loading of the program itself, in the order in which a user would mend them.
+
+    `cache` is where the compiled program is, if it is in a cache.
+    """
     proc = check_proc()
-    of_process = [check_bcc, check_privileges]
+    of_process = [lambda: check_bcc(cache), check_privileges]
     if OLDEST_KERNEL <= kernel_version() < COUNTED_MEMORY_BEFORE:
         of_process.append(check_locked_memory)
     return [check_kernel(), proc, check_btf(), *(check() for check in of_process if proc.ok)]
