@@ -15,6 +15,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from otel_tcplife.export.otlp.own_files import open_directory
 from otel_tcplife.log import logger
@@ -81,7 +82,7 @@ class ProgramCache:
                 os.close(directory)
         except FileNotFoundError:
             logger.debug("cache: %s has no program for this kernel and these options", self.shown)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             logger.debug("cache: nothing is taken from %s: %s", self.shown, _said(error))
         return None
 
@@ -139,8 +140,8 @@ def _program(text: bytes, name: str) -> CompiledProgram:
     digest, _, content = text.partition(b"\n")
     if digest != _digest(content).encode():
         raise ValueError("the file is damaged")
-    fields = json.loads(content)
-    if fields["name"] != name:
+    fields: Any = json.loads(content)
+    if not isinstance(fields, dict) or fields.get("name") != name:
         raise ValueError("the file is that of another program")
     return decoded(fields)
 

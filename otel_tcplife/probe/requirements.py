@@ -59,12 +59,12 @@ def check_proc(path: Path = Path("/proc/self")) -> Check:
     return Check("proc", found, "/proc" if found else "/proc is not mounted", MOUNT_PROC)
 
 
-def check_btf(path: Path = KERNEL_BTF) -> Check:
+def check_btf(path: Path = KERNEL_BTF, *, cache: str = "") -> Check:
     """The kernel's own type information."""
     try:
         read_kernel_btf(path)
     except BtfError as error:
-        return Check("BTF", False, str(error), btf_remedy(error, path))
+        return _for_compiling("BTF", str(error), btf_remedy(error, path), cache)
     return Check("BTF", True, str(path))
 
 
@@ -104,7 +104,7 @@ def _capabilities(name: str, path: Path) -> int:
 
 
 def check_bcc(cache: str = "") -> Check:
-    """A Python that has bcc, which is not needed where the compiled program is in a cache."""
+    """A Python that has bcc."""
     problems: list[str] = []
     for python in bcc_interpreters():
         try:
@@ -113,11 +113,17 @@ def check_bcc(cache: str = "") -> Check:
             continue
         except CannotTrace as error:
             problems.append(f"{error.problem} (with {python})")
-    problem = "; ".join(problems) or "no Python with bcc found"
+    if not problems:
+        return _for_compiling("bcc", "no Python with bcc found", INSTALL_BCC, cache)
+    problem = "; ".join(problems)
+    return _for_compiling("bcc", problem, remedy_of(problem) or "mend that installation of bcc", cache)
+
+
+def _for_compiling(name: str, problem: str, remedy: str, cache: str) -> Check:
+    """What is missing only where the compiled program is not in a cache."""
     if cache:
-        return Check("bcc", True, f"{problem}; it is not needed, as the compiled program is in {cache}")
-    remedy = remedy_of(problem) or "mend that installation of bcc" if problems else INSTALL_BCC
-    return Check("bcc", False, problem, remedy)
+        return Check(name, True, f"{problem}; not needed, as the compiled program is in {cache}")
+    return Check(name, False, problem, remedy)
 
 
 def unmet() -> Iterator[Check]:
@@ -137,4 +143,4 @@ def check_all(cache: str = "") -> list[Check]:
     of_process = [lambda: check_bcc(cache), check_privileges]
     if OLDEST_KERNEL <= kernel_version() < COUNTED_MEMORY_BEFORE:
         of_process.append(check_locked_memory)
-    return [check_kernel(), proc, check_btf(), *(check() for check in of_process if proc.ok)]
+    return [check_kernel(), proc, check_btf(cache=cache), *(check() for check in of_process if proc.ok)]

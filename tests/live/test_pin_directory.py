@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.probe import bpf
+from otel_tcplife.probe import bpf, kernel_objects
 from tests.support.bpf_objects import held_by, wait_until_gone
 from tests.support.host_agent import COMMAND
 from tests.support.pins import PIN, Pinned, bpffs

@@ -277,7 +277,11 @@ def test_which_command_lines_those_are(code: str, cleans_up: bool, monkeypatch: 
     monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-B", "-c", code, "--multiprocessing-fork"])
     started: list[object] = []
-    monkeypatch.setattr(tracing, "start_tracing", lambda **options: started.append(options))
+
+    def start(**options: object) -> None:
+        started.append(options)
+
+    monkeypatch.setattr(tracing, "start_tracing", start)
     plugin = TcplifeInstrumentor()
     plugin.instrument()
     plugin.uninstrument()
