@@ -182,7 +182,7 @@ class Tracing:
         from otel_tcplife.embedded import EmbeddedPipeline
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
-        from otel_tcplife.probe.loader import prepare_program
+        from otel_tcplife.probe.loader import attach_program, prepare_program
         from otel_tcplife.route import refuse_where_nothing_is_exported
 
         options = read_options(self._options)
@@ -191,7 +191,7 @@ class Tracing:
         metrics = provider_metrics(meter_provider)
         program = prepare_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=False)
         with forks.held_off(), self._lock:
-            attached = program.attach()
+            attached = attach_program(program)
             if self._stopped.is_set() or not attached.is_first_of_host():
                 attached.close()
             else:

@@ -26,7 +26,7 @@ from otel_tcplife.pipeline.run import Pipeline
 from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.probe.live import LiveSource
-from otel_tcplife.probe.loader import AttachedProgram, prepare_program
+from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.terminal import open_standard_streams
@@ -74,7 +74,7 @@ def _prepared(request: Any) -> tuple[Options, Destinations, AttachedProgram]:
 
     def load() -> AttachedProgram:
         filters, sizes, interim, scope = options.filters, options.sizes, options.interim, options.scope
-        return prepare_program(filters, sizes, interim, scope, hide_tracer=False).attach()
+        return attach_program(prepare_program(filters, sizes, interim, scope, hide_tracer=False))
 
     with ThreadPoolExecutor(1) as threads:
         loading = threads.submit(load)

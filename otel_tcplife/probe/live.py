@@ -18,7 +18,7 @@ from otel_tcplife.probe.balance import Balance
 from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counters
-from otel_tcplife.probe.loader import AttachedProgram, prepare_program, refusals_explained
+from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program, refusals_explained
 from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.scan import Scan
@@ -54,7 +54,7 @@ def open_pinned_source(directory: str, options: Options) -> LiveSource:
 def open_live_source(options: Options, *, hide_tracer: bool = True) -> LiveSource:
     """Load the program and trace, as prepare_program() and LiveSource do. Raise CannotTrace."""
     program = prepare_program(options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer)
-    return LiveSource(program.attach(), options)
+    return LiveSource(attach_program(program), options)
 
 
 class LiveSource:

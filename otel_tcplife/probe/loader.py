@@ -79,21 +79,9 @@ class AttachedProgram:
             self.stay.directory.close()
 
 
-@dataclass(frozen=True)
-class LoadableProgram:
-    """A program that only has to be loaded and attached."""
-
-    prepared: PreparedProgram
-
-    def attach(self) -> AttachedProgram:
-        """Have the kernel run it. Takes some 30 ms, so that it can be done with forks held off. Raise CannotTrace."""
-        with refusals_explained():
-            return self.prepared.made(attached)
-
-
 def prepare_program(
     filters: Filters, sizes: Sizes, interim: float = 0, scope: Scope = Scope.HOST, *, hide_tracer: bool = True
-) -> LoadableProgram:
+) -> PreparedProgram:
     """Have the program compiled, if no start before this one has, with interim reports after so many seconds if not 0.
 
     `hide_tracer` leaves out the connections of this process, those of a host agent that exports what it finds. Raise
@@ -102,7 +90,7 @@ def prepare_program(
     with refusals_explained():
         refuse_where_unmet()
         chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=possible_cpus())
-        return LoadableProgram(prepare(chosen))
+        return prepare(chosen)
 
 
 def cache_of_command(options: Options) -> str:
@@ -111,6 +99,12 @@ def cache_of_command(options: Options) -> str:
     chosen = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=possible_cpus())
     cache = ProgramCache(cache_directory(), chosen)
     return cache.shown if cache.read() else ""
+
+
+def attach_program(prepared: PreparedProgram) -> AttachedProgram:
+    """Have the kernel run it. Takes some 30 ms, so that it can be done with forks held off. Raise CannotTrace."""
+    with refusals_explained():
+        return prepared.made(attached)
 
 
 def attached(program: CompiledProgram) -> AttachedProgram:
