@@ -39,7 +39,9 @@ _FLOORS: dict[str, int] = {
     **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges"], 4),
     # who starts it
     **dict.fromkeys(["helper", "route"], 4),
-    **dict.fromkeys(["cli", "host_agent", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5),
+    **dict.fromkeys(
+        ["cli", "host_agent", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5
+    ),
     "probe.inspection": 5,
 }
 
