@@ -120,13 +120,15 @@ def _check(descriptor: int, what: str) -> os.stat_result:
 def _content(directory: int, name: str) -> bytes:
     # O_NONBLOCK: a named pipe would otherwise wait here for its writer
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=directory)
-    with open(file, "rb") as opened:
+    try:
         status = _check(file, "the file")
         if not stat.S_ISREG(status.st_mode):
             raise PermissionError("it is not a regular file")
         if status.st_size > _MOST_BYTES:
             raise ValueError("the file is too large")
-        return opened.read(_MOST_BYTES)
+        return os.read(file, status.st_size)
+    finally:
+        os.close(file)
 
 
 def _text(program: CompiledProgram, name: str) -> bytes:

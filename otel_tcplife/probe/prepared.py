@@ -12,7 +12,7 @@ from otel_tcplife.log import logger
 from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.compiler import compile_text, text_of_kernel
-from otel_tcplife.probe.interpreters import in_helper
+from otel_tcplife.probe.interpreters import HELPER_ITSELF, in_helper
 
 _Result = TypeVar("_Result")
 
@@ -57,7 +57,7 @@ class PreparedProgram:
 def prepare(chosen: str) -> PreparedProgram:
     """Get it from the cache, or compile it. Raise CannotTrace, with the reason and the remedy."""
     if in_helper():
-        raise CannotTrace("this is the helper that compiles the BPF program", "it traces nothing itself")
+        raise CannotTrace(HELPER_ITSELF, "it traces nothing itself")
     cache = ProgramCache(cache_directory(), chosen)
     cached = cache.read()
     if cached:

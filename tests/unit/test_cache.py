@@ -161,7 +161,9 @@ def test_a_file_that_others_may_have_written_is_not_read(damage: Damage, directo
     if os.geteuid() and damage is _of_another:
         pytest.skip("only root gives files away")
     damage(_file(directory))
+    opened = os.listdir("/proc/self/fd")
     assert _read(directory) is None
+    assert os.listdir("/proc/self/fd") == opened
     if damage is not _directory_in_its_place:
         ProgramCache(directory, "text").keep(_PROGRAM)
         assert _read(directory) == _PROGRAM, "another takes its place"
