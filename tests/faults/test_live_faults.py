@@ -136,7 +136,8 @@ def test_a_storm_of_forks(traffic: OwnTraffic, receiver: _Receiver) -> None:
 def _loaders(pid: int) -> list[int]:
     """The processes that load the program for this one."""
     with suppress(OSError):  # one has ended
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        tasks = Path(f"/proc/{pid}/task").iterdir()  # a thread starts it
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
         return [int(child) for child in children if b"bcc_helper" in Path(f"/proc/{child}/cmdline").read_bytes()]
     return []
 
