@@ -154,9 +154,6 @@ static inline bool has_traced_listener(u64 sk)
 	return listeners.lookup(&here) != NULL;
 }
 #else
-/* Empty: while there is a map of this name, sessions of the whole host are traced. See probe/host_tracer.py. */
-BPF_ARRAY(tcplife_host, u8, 1);
-
 #define is_traced(tgid) true
 #define is_traced_task() true
 #define begin_tracing(scan) note_tracer(scan)

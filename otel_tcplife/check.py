@@ -15,6 +15,7 @@ from otel_tcplife.options import PIN, Options
 from otel_tcplife.pipeline.destinations import Destinations
 from otel_tcplife.privileges import User, become
 from otel_tcplife.probe.live import open_live_source
+from otel_tcplife.probe.loader import cache_of_command
 from otel_tcplife.probe.requirements import Check, check_all
 from otel_tcplife.probe.unpin import check_pins
 
@@ -35,10 +36,12 @@ def check(options: Options, destinations: Destinations, user: User | None, show:
 
 
 def _checks(options: Options, destinations: Destinations, user: User | None) -> Iterator[Check]:
-    needed = check_all()
+    cache = cache_of_command(options)
+    needed = check_all(cache)
     yield from needed
     if all(each.ok for each in needed):
         yield _program(options)
+        yield _cache(cache, cache_of_command(options))
     if directory := PIN.read(os.environ):
         yield check_pins(Path(directory))
     become(user, uses_maps=False)
@@ -57,6 +60,15 @@ def _program(options: Options) -> Check:
     except CannotTrace as error:
         return Check("program", False, error.problem, error.remedy)
     return Check("program", True, "loaded, verified, attached and detached again")
+
+
+def _cache(before: str, after: str) -> Check:
+    """Where the compiled program was before it was loaded, and where it is now. Nothing is missing without any."""
+    if before:
+        return Check("cache", True, f"the compiled program was in {before}: a start compiles nothing")
+    if after:
+        return Check("cache", True, f"the compiled program is in {after} now: the next start compiles nothing")
+    return Check("cache", True, "there is none, each start compiles; OTEL_LOG_LEVEL=debug says why")
 
 
 def _receiver(signal: Signal, config: OtlpConfig) -> Check:

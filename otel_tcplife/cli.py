@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from types import FrameType
+from collections.abc import Callable, Iterator, Sequence
 
-from otel_tcplife.alive import Alive
 from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_of
-from otel_tcplife.delivery_options import ALIVE_FILE, MAX_QUEUE_SIZE, SPOOL
 from otel_tcplife.errors import BadUsage
-from otel_tcplife.export.otlp.sinks import Opening
-from otel_tcplife.log import logger
-from otel_tcplife.log_options import LogOptions
 from otel_tcplife.networks import Networks
 from otel_tcplife.options import OPTIONS, PIN, Filters, Option, Options, Scope, read_options
-from otel_tcplife.pipeline.counters import counters
-from otel_tcplife.pipeline.deadline import Deadline
-from otel_tcplife.pipeline.destinations import Destinations, read_destinations
-from otel_tcplife.pipeline.ledger import Ledger
-from otel_tcplife.pipeline.limits import COMMAND, Limits
-from otel_tcplife.pipeline.run import Pipeline
-from otel_tcplife.pipeline.scan_requests import ScanRequests
-from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
-from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
 from otel_tcplife.printable import printable
-from otel_tcplife.privileges import acting_as, become, find_user
 from otel_tcplife.standard_variables import forget_empty_variables
-from otel_tcplife.table import TableOptions
-from otel_tcplife.table_sink import TableSink
-from otel_tcplife.terminal import has_terminal, show, write_within_handler
+from otel_tcplife.terminal import show
 from otel_tcplife.unknown_variables import warn_of_unknown_variables
 from otel_tcplife.version import __version__
 
@@ -132,10 +112,29 @@ def _command(arguments: argparse.Namespace) -> int:
         show(printable(unpin(PIN.read(os.environ))))
         return STOPPED
     options = _options(arguments)
+    if arguments.check or arguments.replay or arguments.user or PIN.read(os.environ):
+        return _checked_and_run(arguments, options, lambda: _source(arguments, options))
+    # The import of what exports takes as long as this. Not where the user is to be another one: ids are those of all
+    # threads. Nor where a program stays: bad usage must not replace that
+    from otel_tcplife.probe.live import open_live_source
+    from otel_tcplife.probe.opening import OpeningSource
+
+    with OpeningSource(lambda: open_live_source(options)) as opening:
+        return _checked_and_run(arguments, options, opening.take)
+
+
+def _checked_and_run(arguments: argparse.Namespace, options: Options, open_source: Callable[[], Source]) -> int:
+    """Find out all that can be wrong before the source is used, and do what is asked for."""
+    from otel_tcplife.alive import Alive
+    from otel_tcplife.delivery_options import ALIVE_FILE
+    from otel_tcplife.host_agent import limits_of_command, run
+    from otel_tcplife.pipeline.destinations import read_destinations
+    from otel_tcplife.privileges import acting_as, become, find_user
+
     user = find_user(arguments.user) if arguments.user else None
     with acting_as(user):
         destinations = read_destinations(arguments.otlp_file)
-    limits = _limits()
+    limits = limits_of_command()
     if arguments.check:
         from otel_tcplife.check import check
 
@@ -144,10 +143,10 @@ def _command(arguments: argparse.Namespace) -> int:
         raise BadUsage("--replay takes all sessions of a recording", f"leave out {' and '.join(_filters(options))}")
     with acting_as(user):
         alive = Alive(ALIVE_FILE.read(os.environ))
-    source = _replayed(arguments.replay, options) if arguments.replay else _live(options)
+    source = open_source()
     try:
         become(user, uses_maps=not arguments.replay)
-        _run(arguments, source, destinations, limits, options.logs, alive)
+        run(arguments, source, destinations, limits, options.logs, alive)
     finally:
         source.close()
     return STOPPED
@@ -160,77 +159,16 @@ def _filters(options: Options) -> Iterator[str]:
             yield " or ".join([*(flag.spellings[0] for flag in option.flags), *filter(None, [option.variable])])
 
 
-def _limits() -> Limits:
-    """Those of the environment. Raise BadUsage where they cannot be what was meant."""
-    limits = replace(COMMAND, max_queue_size=MAX_QUEUE_SIZE.read(os.environ))
-    # kill -9 loses what is in memory, which is less then
-    return replace(limits, schedule_delay=limits.schedule_delay / 2) if SPOOL.read(os.environ) else limits
+def _source(arguments: argparse.Namespace, options: Options) -> Source:
+    """Imported where it is needed only."""
+    if arguments.replay:
+        from otel_tcplife.replay.source import ReplaySource
 
-
-def _run(
-    arguments: argparse.Namespace,
-    source: Source,
-    destinations: Destinations,
-    limits: Limits,
-    logs: LogOptions,
-    alive: Alive,
-) -> None:
-    deadline, ledger = Deadline(limits.shutdown_within), Ledger()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: deadline.set())
-    itself = SelfTelemetry()
-    scans = ScanRequests()
-    values = counters(source.stats, ledger)
-    sinks = destinations.open(Opening(values, deadline, source.host, ledger, itself, scans, logs))
-    _heed_hangups(deadline, sinks)
-    logger.info("%s; %s", "replaying" if arguments.replay else "tracing", destinations.description)
-    if not arguments.no_table:
-        options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
-        sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, alive.go_on)
-    itself.queues = pipeline.queues
-    with alive:
-        pipeline.run()
-    for line in pipeline.balance():
-        logger.info("%s", line)
-
-
-def _heed_hangups(deadline: Deadline, sinks: Sinks) -> None:
-    """At SIGHUP, stop where a terminal controls the command, which has then gone; else open files anew.
-
-    The latter is what those expect who rotate the files of services. With nohup(1) it stays ignored.
-    """
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        deadline.set()
-        write_within_handler("the terminal has gone; stopping")
-
-    def reopen(_number: int, _frame: FrameType | None) -> None:
-        for reopen_files in sinks.reopen:
-            reopen_files()
-        write_within_handler(
-            "SIGHUP: files are opened anew" if sinks.reopen else "SIGHUP: there is no file to open anew"
-        )
-
-    signal.signal(signal.SIGHUP, stop if has_terminal() else reopen)
-
-
-def _replayed(recording: str, options: Options) -> Source:
-    """Imported where it is needed only, as is the other source."""
-    from otel_tcplife.replay.source import ReplaySource
-
-    return ReplaySource(recording, Networks(options.networks))
-
-
-def _live(options: Options) -> Source:
+        return ReplaySource(arguments.replay, Networks(options.networks))
     from otel_tcplife.probe.live import open_live_source, open_pinned_source
 
     directory = PIN.read(os.environ)
-    if directory:
-        return open_pinned_source(directory, options)
-    return open_live_source(options)
+    return open_pinned_source(directory, options) if directory else open_live_source(options)
 
 
 def _path(text: str) -> str:

@@ -6,6 +6,7 @@ All else is imported only when it is to trace, and nothing that goes wrong gets 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from otel_tcplife.tracing import Tracing
 
 NAME = "tcplife"
+
+_RESOURCE_TRACKER = re.compile(r"from (?:\w+\.)*resource_tracker import main; ?main\(")
+"""What such a process is told to run."""
 
 
 class TcplifeInstrumentor(BaseInstrumentor):
@@ -63,7 +67,7 @@ class TcplifeInstrumentor(BaseInstrumentor):
 
 
 def _is_unwanted() -> bool:
-    """Whether the user has said so; or runs the command, which traces by itself."""
+    """Whether the user has said so; or runs the command, which traces by itself; or nothing here uses the network."""
     from otel_tcplife.declarative import is_disabled
 
     disabled = [name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")]
@@ -73,6 +77,7 @@ def _is_unwanted() -> bool:
         or "*" in disabled
         or is_disabled(NAME)
         or _is_command()
+        or _is_resource_tracker()
     )
 
 
@@ -88,3 +93,12 @@ def _is_command() -> bool:
     return os.path.basename(next(iter(sys.orig_argv[1:]), "")) == "otel-tcplife" or sys.orig_argv[1:3] == [
         "-m", "otel_tcplife",
     ]  # fmt: skip
+
+
+def _is_resource_tracker() -> bool:
+    """Whether this process only cleans up for another one: multiprocessing starts it, and so does joblib's copy, loky.
+
+    Those that multiprocessing starts to work, or to fork what works, run other modules in the same way.
+    """
+    code = sys.orig_argv[sys.orig_argv.index("-c") + 1 :][:1] if "-c" in sys.orig_argv else []
+    return any(_RESOURCE_TRACKER.match(text) for text in code)

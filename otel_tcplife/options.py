@@ -37,6 +37,7 @@ from otel_tcplife.networks import Named, Networks, parse_networks
 from otel_tcplife.option import Flag, Option, Scope, Value, in_any_scope
 from otel_tcplife.parsers import (
     parse_boolean,
+    parse_cache,
     parse_interim,
     parse_ip_version,
     parse_names,
@@ -134,10 +135,20 @@ PIN = Option(
     default_text="nothing stays in the kernel",
     is_keyword=False,
 )
+CACHE = Option(
+    "cache",
+    parse_cache,
+    in_any_scope(None),
+    "a directory for the compiled BPF program, which the next start then loads without a compiler, or `none`; only you "
+    "and root may be able to write to it",
+    default_text="that of the service (`CACHE_DIRECTORY`), else `/var/cache/otel-tcplife` for root, else "
+    "`~/.cache/otel-tcplife`",
+    is_keyword=False,
+)
 OPTIONS: tuple[Option[object], ...] = (
     SCOPE, EXPORT, TRACE_CONTEXT, PID, LOCAL_PORTS, REMOTE_PORTS, IP_VERSION, LOOPBACK, INTERIM, NETWORKS,
     LOG_MIN_DURATION, LOG_MIN_BYTES, LOG_ERRORS_ONLY, LOG_SAMPLE, PEER_NETWORKS, EXECUTABLES, EVENT_NAME_ATTRIBUTE,
-    COMMUNITY_ID, RING_BYTES, MAX_SESSIONS, PIN, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES,
+    COMMUNITY_ID, RING_BYTES, MAX_SESSIONS, PIN, CACHE, REQUEST_BYTES, MAX_QUEUE_SIZE, SPOOL, SPOOL_BYTES, FILE_BYTES,
     FILE_KEEP, ALIVE_FILE,
 )  # fmt: skip
 

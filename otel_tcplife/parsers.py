@@ -124,3 +124,8 @@ def parse_path(text: str) -> str:
     if "\0" in text:
         raise BadUsage(f"{text!r} is not a path", "leave out what is not printable")
     return text
+
+
+def parse_cache(text: str) -> str:
+    """The path of a directory, empty for `none`. Raise BadUsage if it cannot be one."""
+    return "" if text.lower() == "none" else parse_path(text)

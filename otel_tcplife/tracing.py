@@ -183,7 +183,7 @@ class Tracing:
         from otel_tcplife.export.sdk.at_exit import HeldByProviders
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
-        from otel_tcplife.probe.loader import load_program
+        from otel_tcplife.probe.loader import attach_program, prepare_program
         from otel_tcplife.probe.program import Connects
         from otel_tcplife.route import refuse_where_nothing_is_exported
 
@@ -192,11 +192,11 @@ class Tracing:
         logger_provider, meter_provider = self._providers
         metrics, held = provider_metrics(meter_provider), HeldByProviders(logger_provider, meter_provider)
         connects = Connects(announced=True, trace_context=options.trace_context)
-        loaded = load_program(
+        program = prepare_program(
             options.filters, options.sizes, options.interim, options.scope, hide_tracer=False, connects=connects
         )
         with forks.held_off(), self._lock:
-            attached = loaded.receive()
+            attached = attach_program(program)
             if self._stopped.is_set() or not attached.is_first_of_host():
                 attached.close()
             else:

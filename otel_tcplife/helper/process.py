@@ -7,38 +7,30 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_tcplife import delivery_options
 from otel_tcplife.allocator import keep_freed_memory
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.helper.messages import GO, encoded, refusal
-from otel_tcplife.helper.watch import Watch
 from otel_tcplife.log import logger
 from otel_tcplife.option import Option
 from otel_tcplife.options import Options, read_options
-from otel_tcplife.pipeline.counters import counters
-from otel_tcplife.pipeline.deadline import Deadline
-from otel_tcplife.pipeline.destinations import Destinations
-from otel_tcplife.pipeline.ledger import Ledger
-from otel_tcplife.pipeline.limits import COMMAND
-from otel_tcplife.pipeline.run import Pipeline
-from otel_tcplife.pipeline.scan_requests import ScanRequests
-from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
-from otel_tcplife.probe.live import LiveSource
-from otel_tcplife.probe.loader import AttachedProgram, LoadedProgram, load_program
+from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program
 from otel_tcplife.probe.program import Connects
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.terminal import open_standard_streams
+
+if TYPE_CHECKING:
+    from otel_tcplife.pipeline.destinations import Destinations
 
 
 def run(wire: socket.socket, request: Any) -> None:
     """Trace the process that asks for it, and what that forks. Nothing that goes wrong gets out of here."""
     _set_up(request["level"])
     try:
-        options, destinations, loaded = _prepared(request)
-        attached = loaded.receive()
+        options, destinations, attached = _prepared(request)
     except Exception as error:  # noqa: BLE001 the application says what it is
         with suppress(OSError):
             wire.send(encoded(refusal(error)))
@@ -47,7 +39,9 @@ def run(wire: socket.socket, request: Any) -> None:
         connecting = [] if attached.connecting is None else [attached.connecting]
         socket.send_fds(wire, [encoded({})], [attached.scan, *connecting])
         if wire.recv(len(GO)) == GO:
-            balance = _export(attached, options, destinations, wire, request["process"])
+            from otel_tcplife.helper.exporting import export  # imported meanwhile
+
+            balance = export(attached, options, destinations, wire, request["process"])
             wire.send(encoded(balance))
     except OSError as error:  # the application has gone, or takes no answer
         logger.debug("%s", error)
@@ -71,45 +65,19 @@ def _set_up(level: int) -> None:
             os.environ.pop(option.variable, None)
 
 
-def _prepared(request: Any) -> tuple[Options, Destinations, LoadedProgram]:
-    """All that can be refused. The compiler runs while this imports what exports. Raise BadUsage and CannotTrace."""
+def _prepared(request: Any) -> tuple[Options, Destinations, AttachedProgram]:
+    """All that can be refused. The program is loaded while this imports what exports. Raise BadUsage, CannotTrace."""
     options = read_options(request["options"])
+
+    def load() -> AttachedProgram:
+        filters, sizes, interim, scope = options.filters, options.sizes, options.interim, options.scope
+        connects = Connects(announced=options.trace_context, trace_context=options.trace_context)
+        prepared = prepare_program(filters, sizes, interim, scope, hide_tracer=False, connects=connects)
+        return attach_program(prepared)
+
     with ThreadPoolExecutor(1) as threads:
-        loading = threads.submit(
-            load_program,
-            options.filters,
-            options.sizes,
-            options.interim,
-            options.scope,
-            hide_tracer=False,
-            connects=Connects(announced=options.trace_context, trace_context=options.trace_context),
-        )
-        from opentelemetry.sdk.resources import Resource
+        loading = threads.submit(load)
+        from otel_tcplife.helper import exporting
 
-        from otel_tcplife.export.resource import Resources
-        from otel_tcplife.pipeline.destinations import read_destinations
-
-        resource = Resource(request["resource"], request["schema_url"])
-        destinations = read_destinations(None, resources=Resources(resource, is_of_application=True))
+        destinations = exporting.destinations_of(request)
         return options, destinations, loading.result()
-
-
-def _export(
-    attached: AttachedProgram, options: Options, destinations: Destinations, wire: socket.socket, process: int
-) -> list[str]:
-    """Export until it is time to end; return the balance, a line for each part."""
-    from otel_tcplife.export.otlp.sinks import Opening
-
-    source = LiveSource(attached, options, is_begun=True)
-    try:
-        deadline, ledger = Deadline(COMMAND.shutdown_within), Ledger()
-        scans = ScanRequests()
-        values = counters(source.stats, ledger)
-        opening = Opening(values, deadline, source.host, ledger, SelfTelemetry(), scans, options.logs)
-        pipeline = Pipeline(source, destinations.open(opening), ledger, deadline, COMMAND, scans)
-        assert attached.processes is not None
-        Watch(wire, process, attached.processes, source.stats, deadline).start()
-        pipeline.run()
-        return pipeline.balance()
-    finally:
-        source.close()

@@ -1,91 +1,37 @@
-"""Compile, load and attach the BPF program, then hand its descriptors over: the only file that imports bcc.
+"""Compile the BPF program: the only file that imports bcc.
 
 It runs as a short-lived program of its own, under an interpreter that has bcc (which may be another one than the
-agent's: distributions install bcc for theirs), so it imports nothing of this project. The program stays attached as
-long as the receiver keeps the link descriptors, and the receiver never has LLVM in its memory.
+agent's: distributions install bcc for theirs), so it imports nothing of this project. The agent never has LLVM in its
+memory, and loads what comes of it by itself.
 
-    bcc_helper.py SOCKET_FD < {"text": the C program, "maps": [names], "scan": iterator, "scan_target": BTF id}
+    bcc_helper.py compile < {"text": the C program, "maps": [names], "functions": [names]}
 
-attaches all raw tracepoints of the program, then sends through the Unix socket the names of the maps in JSON with the
-descriptors of these, of the iterator's link, and of those of the tracepoints. Further keys of the request are for a
-program that stays in the kernel:
+prints in JSON, as far as the text has them:
 
-    "hooks": {tracepoint: function}   are loaded and not attached; the descriptors of the programs take the place of
-                                      the links, and their tracepoints follow the names of the maps
-    "kept": {map: descriptor}         is used instead of a new map of that name if both have the same shape
-    "given": {map: descriptor}        is used in any case
+    "maps": {name: [type, size of a key, size of a value, number of elements, flags]}
+    "functions": {name: instructions in base64}
 
-Maps and functions that the text does not have are left out then. Without arguments it prints the version of bcc. Exit
-status: 0 done, 3 no bcc here, 1 anything else, with the reason on standard error.
+Where an instruction loads a map, it has the number of that in "maps", counted from 0, instead of a descriptor. bcc
+makes the maps when it compiles; they go with this program. Without arguments it prints the version of bcc. Exit status:
+0 done, 3 no bcc here, 1 anything else, with the reason on standard error.
 """
 
 from __future__ import annotations
 
-import ctypes
+import base64
 import importlib
 import json
 import os
-import platform
-import socket
 import sys
 from typing import Any
 
 NO_BCC = 3
 
-_PROG_LOAD, _INFO, _LINK_CREATE = 5, 15, 28
-_PROG_TYPE_RAW_TRACEPOINT, _PROG_TYPE_TRACING, _TRACE_ITER = 17, 26, 28
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1
 """BPF_LD | BPF_IMM | BPF_DW, and the source register with which its number is the descriptor of a map."""
-_SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), -1)
-_LOG_SIZE = 1 << 16
 _INSTRUCTION_SIZE = 8
-
-
-class _ProgramAttribute(ctypes.Structure):
-    """The part of union bpf_attr (include/uapi/linux/bpf.h) that BPF_PROG_LOAD uses."""
-
-    _fields_ = [
-        ("prog_type", ctypes.c_uint32),
-        ("insn_cnt", ctypes.c_uint32),
-        ("insns", ctypes.c_uint64),
-        ("license", ctypes.c_uint64),
-        ("log_level", ctypes.c_uint32),
-        ("log_size", ctypes.c_uint32),
-        ("log_buf", ctypes.c_uint64),
-        ("kern_version", ctypes.c_uint32),
-        ("prog_flags", ctypes.c_uint32),
-        ("prog_name", ctypes.c_char * 16),
-        ("prog_ifindex", ctypes.c_uint32),
-        ("expected_attach_type", ctypes.c_uint32),
-        ("prog_btf_fd", ctypes.c_uint32),
-        ("func_info_rec_size", ctypes.c_uint32),
-        ("func_info", ctypes.c_uint64),
-        ("func_info_cnt", ctypes.c_uint32),
-        ("line_info_rec_size", ctypes.c_uint32),
-        ("line_info", ctypes.c_uint64),
-        ("line_info_cnt", ctypes.c_uint32),
-        ("attach_btf_id", ctypes.c_uint32),
-        ("attach_prog_fd", ctypes.c_uint32),
-    ]
-
-
-class _InfoAttribute(ctypes.Structure):
-    """The part that BPF_OBJ_GET_INFO_BY_FD uses."""
-
-    _fields_ = [("bpf_fd", ctypes.c_uint32), ("info_len", ctypes.c_uint32), ("info", ctypes.c_uint64)]
-
-
-class _LinkAttribute(ctypes.Structure):
-    """The part that BPF_LINK_CREATE uses."""
-
-    _fields_ = [
-        ("prog_fd", ctypes.c_uint32),
-        ("target_fd", ctypes.c_uint32),
-        ("attach_type", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("iter_info", ctypes.c_uint64),
-        ("iter_info_len", ctypes.c_uint32),
-    ]
+_DEFINITION = ("map_type", "key_size", "value_size", "max_entries", "map_flags")
+"""Lines of /proc/self/fdinfo of a map (bpf_map_show_fdinfo() in kernel/bpf/syscall.c)."""
 
 
 def main() -> int:
@@ -101,30 +47,21 @@ def main() -> int:
     if len(sys.argv) < 2:
         print(bcc.__version__)
     else:
-        _load(bcc, json.load(sys.stdin), int(sys.argv[1]))
+        print(json.dumps(_compiled(bcc, json.load(sys.stdin))))
     return 0
 
 
-def _load(bcc: Any, request: Any, receiver_fd: int) -> None:
+def _compiled(bcc: Any, request: Any) -> dict[str, Any]:
     bpf = bcc.BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
-    stays = "hooks" in request
-    maps: dict[str, int] = {
-        name: bpf[name.encode()].map_fd for name in request["maps"] if not stays or _has_map(bpf, name)
+    descriptors = {name: bpf[name.encode()].map_fd for name in request["maps"] if _has_map(bpf, name)}
+    numbers = {descriptor: number for number, descriptor in enumerate(descriptors.values())}
+    functions = {name: code for name in request["functions"] if (code := _instructions(bpf, name))}
+    return {
+        "maps": {name: _definition(descriptor) for name, descriptor in descriptors.items()},
+        "functions": {
+            name: base64.b64encode(_with_numbers(code, numbers)).decode() for name, code in functions.items()
+        },
     }
-    instead = _instead(maps, request)
-    links: list[int] = []
-    functions: dict[str, str] = request["hooks"] if stays else {}
-    hooks = [tracepoint for tracepoint in functions if _has_function(bpf, functions[tracepoint])]
-    for tracepoint in hooks:
-        code = _with_maps(bpf.dump_func(functions[tracepoint].encode()), instead)
-        links.append(_load_program(code, tracepoint, prog_type=_PROG_TYPE_RAW_TRACEPOINT))
-    code = _with_maps(bpf.dump_func(request["scan"].encode()), instead)
-    scan = _attach_iterator(code, request["scan_target"])
-    if not stays:  # RAW_TRACEPOINT_PROBE() made bcc attach each of them while it loaded
-        links += bpf.raw_tracepoint_fds.values()
-    with socket.socket(fileno=receiver_fd) as receiver:
-        descriptors = [*(instead.get(each, each) for each in maps.values()), scan, *links]
-        socket.send_fds(receiver, [json.dumps([*maps, *hooks]).encode()], descriptors)
 
 
 def _has_map(bpf: Any, name: str) -> bool:
@@ -135,78 +72,26 @@ def _has_map(bpf: Any, name: str) -> bool:
     return True
 
 
-def _has_function(bpf: Any, name: str) -> bool:
+def _instructions(bpf: Any, name: str) -> bytes | None:
     try:
-        bpf.dump_func(name.encode())
+        return bpf.dump_func(name.encode())
     except Exception:  # noqa: BLE001 bcc's, which has no class of its own
-        return False
-    return True
+        return None
 
 
-def _instead(maps: dict[str, int], request: Any) -> dict[int, int]:
-    """Which map is to be used for which new one."""
-    kept, given = request.get("kept", {}), request.get("given", {})
-    alike = {name: fd for name, fd in kept.items() if name in maps and _shape(fd) == _shape(maps[name])}
-    return {maps[name]: fd for name, fd in {**alike, **given}.items()}
+def _definition(descriptor: int) -> list[int]:
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as information:
+        lines = dict(line.split(":", 1) for line in information if ":" in line)
+    return [int(lines[name], 0) for name in _DEFINITION]
 
 
-def _shape(map_fd: int) -> list[int]:
-    """Type, size of key and value, number of elements, and flags of a map: the beginning of struct bpf_map_info."""
-    info = (ctypes.c_uint32 * 6)()
-    _bpf(_INFO, _InfoAttribute(map_fd, ctypes.sizeof(info), ctypes.addressof(info)))
-    return [info[0], *info[2:]]
-
-
-def _with_maps(instructions: bytes, instead: dict[int, int]) -> bytes:
-    """The instructions with one map in the place of another."""
+def _with_numbers(instructions: bytes, numbers: dict[int, int]) -> bytes:
     code = bytearray(instructions)
     for at in range(0, len(code), _INSTRUCTION_SIZE):
-        number = int.from_bytes(code[at + 4 : at + 8], sys.byteorder)
-        if code[at] == _LOAD_MAP and code[at + 1] >> 4 == _PSEUDO_MAP_FD and number in instead:
-            code[at + 4 : at + 8] = instead[number].to_bytes(4, sys.byteorder)
+        if code[at] == _LOAD_MAP and code[at + 1] >> 4 == _PSEUDO_MAP_FD:
+            descriptor = int.from_bytes(code[at + 4 : at + 8], sys.byteorder)
+            code[at + 4 : at + 8] = numbers[descriptor].to_bytes(4, sys.byteorder)
     return bytes(code)
-
-
-def _attach_iterator(instructions: bytes, target: int) -> int:
-    """Load an iterator and return its link. Raise OSError, with the verifier's last line.
-
-    Not through the libbpf that bcc brings: one that is older than the kernel cannot read the kernel's BTF.
-    """
-    loaded = _load_program(
-        instructions, "iterator", prog_type=_PROG_TYPE_TRACING, expected_attach_type=_TRACE_ITER, attach_btf_id=target
-    )
-    try:
-        return _bpf(_LINK_CREATE, _LinkAttribute(prog_fd=loaded, attach_type=_TRACE_ITER))
-    except OSError as error:
-        raise OSError(error.errno, f"bpf: attaching the iterator: {error.strerror}") from None
-
-
-def _load_program(instructions: bytes, name: str, **kind: int) -> int:
-    code, log = ctypes.create_string_buffer(instructions, len(instructions)), ctypes.create_string_buffer(_LOG_SIZE)
-    terms = ctypes.create_string_buffer(b"GPL")
-    program = _ProgramAttribute(
-        insn_cnt=len(instructions) // _INSTRUCTION_SIZE,
-        insns=ctypes.addressof(code),
-        license=ctypes.addressof(terms),
-        prog_name=b"tcplife_" + ("scan" if name == "iterator" else name).encode()[:7],
-        **kind,
-    )
-    try:
-        return _bpf(_PROG_LOAD, program)
-    except OSError as error:
-        program.log_level, program.log_size, program.log_buf = 1, _LOG_SIZE, ctypes.addressof(log)
-        with_log = ctypes.CDLL(None, use_errno=True)
-        with_log.syscall(_SYSCALL, _PROG_LOAD, ctypes.byref(program), ctypes.sizeof(program))
-        print(log.value.decode(errors="replace"), file=sys.stderr)
-        raise OSError(error.errno, f"bpf: loading the {name}: {error.strerror}") from None
-
-
-def _bpf(command: int, attribute: ctypes.Structure) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.syscall(_SYSCALL, command, ctypes.byref(attribute), ctypes.sizeof(attribute))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""bpf(2): elements of maps, most of which have 64-bit keys here; the maps that there are; what is
-made without bcc; and pins, names in a bpffs that keep what they name in the kernel (BPF_OBJ_PIN).
+"""bpf(2): elements of maps, most of which have 64-bit keys here; the maps that there are; and pins, names in a bpffs
+that keep what they name in the kernel (BPF_OBJ_PIN). What is made by it is in kernel_objects.py.
 """
 
 from __future__ import annotations
@@ -8,16 +8,12 @@ import ctypes
 import errno
 import os
 import platform
-import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_MAP_CREATE, _LOOKUP, UPDATE, DELETE, _NEXT_KEY, _PROG_LOAD, _PIN, _GET = range(8)
-_MAP_NEXT_ID, _MAP_BY_ID, _INFO, _RAW_TRACEPOINT_OPEN = 12, 14, 15, 17
-_TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
-_MMAPABLE = 1 << 10
+_LOOKUP, UPDATE, DELETE, _NEXT_KEY, _PIN, _GET = 1, 2, 3, 4, 6, 7
+_MAP_NEXT_ID, _MAP_BY_ID, _INFO = 12, 14, 15
 _NO_EXIST = 1
-_PROG_TYPE_RAW_TRACEPOINT = 17
 _SYSCALL, _SYSCALL_MEMBARRIER = {"x86_64": (321, 324), "aarch64": (280, 283)}.get(platform.machine(), (-1, -1))
 """Numbers of system calls; on another machine, one that the kernel refuses (ENOSYS)."""
 _MEMBARRIER_GLOBAL = 1
@@ -41,46 +37,10 @@ class _IdAttribute(ctypes.Structure):
     _fields_ = [("id", ctypes.c_uint32), ("next_id", ctypes.c_uint32), ("open_flags", ctypes.c_uint32)]
 
 
-class _MapAttribute(ctypes.Structure):
-    """The part that BPF_MAP_CREATE uses."""
-
-    _fields_ = [
-        ("map_type", ctypes.c_uint32),
-        ("key_size", ctypes.c_uint32),
-        ("value_size", ctypes.c_uint32),
-        ("max_entries", ctypes.c_uint32),
-        ("map_flags", ctypes.c_uint32),
-        ("inner_map_fd", ctypes.c_uint32),
-        ("numa_node", ctypes.c_uint32),
-        ("map_name", ctypes.c_char * 16),
-    ]
-
-
-class _ProgramAttribute(ctypes.Structure):
-    """The part that BPF_PROG_LOAD uses for a program without a log."""
-
-    _fields_ = [
-        ("prog_type", ctypes.c_uint32),
-        ("insn_cnt", ctypes.c_uint32),
-        ("insns", ctypes.c_uint64),
-        ("license", ctypes.c_uint64),
-        ("log", ctypes.c_uint32 * 4),
-        ("kern_version", ctypes.c_uint32),
-        ("prog_flags", ctypes.c_uint32),
-        ("prog_name", ctypes.c_char * 16),
-    ]
-
-
 class _PinAttribute(ctypes.Structure):
     """The part that BPF_OBJ_PIN and BPF_OBJ_GET use."""
 
     _fields_ = [("pathname", ctypes.c_uint64), ("bpf_fd", ctypes.c_uint32), ("file_flags", ctypes.c_uint32)]
-
-
-class _RawTracepointAttribute(ctypes.Structure):
-    """The part that BPF_RAW_TRACEPOINT_OPEN uses."""
-
-    _fields_ = [("name", ctypes.c_uint64), ("prog_fd", ctypes.c_uint32)]
 
 
 class _InfoAttribute(ctypes.Structure):
@@ -108,8 +68,11 @@ class MapInfo(NamedTuple):
 
     id: int
     name: str
+    type: int
+    key_size: int
     value_size: int
     max_entries: int
+    flags: int
 
 
 def lookup(map_fd: int, key: int, size: int) -> bytes | None:
@@ -188,56 +151,14 @@ def map_info(map_fd: int) -> MapInfo:
     """What a map is."""
     info = _MapInfo()
     call(_INFO, _InfoAttribute(map_fd, ctypes.sizeof(info), ctypes.addressof(info)))
-    return MapInfo(info.id, info.name.decode(), info.value_size, info.max_entries)
-
-
-def make_array(name: str, value_size: int, *, mapped: bool = False) -> int:
-    """A new array of one element, which can be mapped into memory or not."""
-    flags = _MMAPABLE if mapped else 0
-    return call(_MAP_CREATE, _MapAttribute(_TYPE_ARRAY, 4, value_size, 1, flags, map_name=name.encode()))
+    name = info.name.decode()
+    return MapInfo(info.id, name, info.type, info.key_size, info.value_size, info.max_entries, info.map_flags)
 
 
 def put_only(map_fd: int, value: bytes) -> None:
     """Set the element of an array that has one."""
-    _put(map_fd, ctypes.create_string_buffer(value, len(value)))
-
-
-def make_hook() -> int:
-    """A place for one program, which that has to be put into: see attach_hook()."""
-    return call(_MAP_CREATE, _MapAttribute(_TYPE_PROG_ARRAY, 4, 4, 1, map_name=b"tcplife_hook"))
-
-
-def fill_hook(hook: int, program: int) -> None:
-    """Have the hook run this program from now on, and no other one. Each event is one program's."""
-    _put(hook, ctypes.c_uint32(program))
-
-
-def attach_hook(hook: int, tracepoint: str) -> int:
-    """Have a raw tracepoint run whatever program is in the hook; return the link.
-
-    The program that is attached for good does nothing but bpf_tail_call(ctx, hook, 0), which has the other one run in
-    its place, with the same arguments.
-    """
-    code = (
-        struct.pack("<BBhiQ", 0x18, 0x12, 0, hook, 0)  # r2 = the map of this descriptor
-        + struct.pack("<BBhi", 0xB7, 0x03, 0, 0)  # r3 = 0
-        + struct.pack("<BBhi", 0x85, 0, 0, 12)  # call bpf_tail_call
-        + struct.pack("<BBhi", 0xB7, 0, 0, 0)  # r0 = 0
-        + struct.pack("<BBhi", 0x95, 0, 0, 0)  # exit
-    )
-    instructions, terms = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-    program = _ProgramAttribute(
-        prog_type=_PROG_TYPE_RAW_TRACEPOINT,
-        insn_cnt=len(code) // 8,
-        insns=ctypes.addressof(instructions),
-        license=ctypes.addressof(terms),
-        prog_name=b"tcplife_hook",
-    )
-    loaded, name = call(_PROG_LOAD, program), ctypes.create_string_buffer(tracepoint.encode())
-    try:
-        return call(_RAW_TRACEPOINT_OPEN, _RawTracepointAttribute(ctypes.addressof(name), loaded))
-    finally:
-        os.close(loaded)
+    key, value_at = ctypes.c_uint32(0), ctypes.create_string_buffer(value, len(value))
+    call(UPDATE, ElementAttribute(map_fd, ctypes.addressof(key), ctypes.addressof(value_at), 0))
 
 
 def pin(descriptor: int, directory: int, name: str) -> None:
@@ -277,12 +198,6 @@ def attempt(command: int, attribute: ctypes.Structure | ctypes.Array[Any]) -> in
 def _path(directory: int, name: str) -> ctypes.Array[ctypes.c_char]:
     """Of what has this name in the directory of the descriptor, whatever its path leads to meanwhile."""
     return ctypes.create_string_buffer(f"/proc/self/fd/{directory}/{name}".encode())
-
-
-def _put(map_fd: int, value: ctypes.Array[ctypes.c_char] | ctypes.c_uint32) -> None:
-    """Set the first element of an array."""
-    key = ctypes.c_uint32(0)
-    call(UPDATE, ElementAttribute(map_fd, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
 def _element(command: int, map_fd: int, key: ctypes.c_uint64 | None, value: int = 0) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from otel_tcplife.probe import bpf
 
 HOST_MAP = "tcplife_host"
+"""Nothing is in it, and no program uses it."""
 
 
 def is_host_traced(before: int | None = None) -> bool:

@@ -15,8 +15,10 @@ from otel_tcplife.command_line import CANNOT_TRACE, STOPPED, Parser, exit_code_o
 from otel_tcplife.log import logger
 from otel_tcplife.options import Options, Scope, read_options
 from otel_tcplife.printable import printable
+from otel_tcplife.probe.compiler import text_of_kernel
 from otel_tcplife.probe.live import open_live_source
-from otel_tcplife.probe.loader import program_here
+from otel_tcplife.probe.loader import possible_cpus
+from otel_tcplife.probe.program import chosen_text
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.terminal import give_up_output
 
@@ -50,9 +52,15 @@ def _inspect(chosen: argparse.Namespace) -> int:
 def program(options: Options) -> str:
     """The program that the command, or with scope `process` the plugin, would have compiled. Raise CannotTrace."""
     is_command = options.scope is Scope.HOST
-    return program_here(
-        options.filters, options.sizes, options.scope, interim=options.interim, hide_tracer=is_command
-    ).text
+    chosen = chosen_text(
+        options.filters,
+        options.sizes,
+        options.scope,
+        interim=options.interim,
+        hide_tracer=is_command,
+        cpus=possible_cpus(),
+    )
+    return text_of_kernel(chosen).text
 
 
 def json_lines(batch: SessionBatch) -> Iterator[str]:

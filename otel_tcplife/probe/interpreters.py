@@ -22,6 +22,9 @@ HELPER_MARK = "OTEL_TCPLIFE_BCC_HELPER"
 """Set in the environment of the helper: where every Python of the host is instrumented, by a .pth file, the helper's is
 too, and must not trace in turn."""
 
+HELPER_ITSELF = "this is the helper that compiles the BPF program"
+"""What is said there."""
+
 DISTRIBUTION = "/usr/bin/python3"
 """The Python of the distribution."""
 
@@ -48,19 +51,19 @@ def bcc_interpreters() -> list[str]:
     return found
 
 
-def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, descriptors: Sequence[int] = ()) -> str:
-    """Run the helper with these descriptors; return what it prints.
+def run_helper(interpreter: str, arguments: Sequence[str], request: bytes) -> str:
+    """Run the helper; return what it prints.
 
     Raise NoBcc where the interpreter has no bcc, CannotTrace with the reason where it cannot be run or fails.
     """
     if in_helper():
-        raise CannotTrace("this is the helper that loads the BPF program", "it traces nothing itself")
+        raise CannotTrace(HELPER_ITSELF, "it traces nothing itself")
     try:
         # Files, not pipes: a child that the application forks meanwhile would keep those open
         with _memory() as stdin, _memory() as stdout, _memory() as stderr:
             stdin.write(request)
             stdin.seek(0)
-            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], descriptors, stdin, stdout, stderr)
+            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], stdin, stdout, stderr)
             stderr.seek(0)
             stdout.seek(0)
             errors = stderr.read().decode(errors="replace")
@@ -102,9 +105,7 @@ def _memory() -> IO[bytes]:
         return tempfile.TemporaryFile()
 
 
-def _run(
-    command: Sequence[str], descriptors: Sequence[int], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
-) -> int:
+def _run(command: Sequence[str], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> int:
     from otel_tcplife.probe.program import bpf_directory  # with NumPy, which an application may do without
 
     environ = {
@@ -114,7 +115,7 @@ def _run(
         "OTEL_SDK_DISABLED": "true",  # no agent at all is wanted there
     }
     with forks.held_off():  # Popen waits for the end of a pipe
-        process = start_process(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, pass_fds=descriptors)
+        process = start_process(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ)
     try:
         return process.wait(_PATIENCE)
     except BaseException:

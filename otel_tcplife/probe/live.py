@@ -18,7 +18,7 @@ from otel_tcplife.probe.balance import Balance
 from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counters
-from otel_tcplife.probe.loader import AttachedProgram, load_program, refusals_explained
+from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program, refusals_explained
 from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.program import UNANNOUNCED, Connects
 from otel_tcplife.probe.ring import Ring
@@ -53,11 +53,11 @@ def open_pinned_source(directory: str, options: Options) -> LiveSource:
 
 
 def open_live_source(options: Options, *, hide_tracer: bool = True, connects: Connects = UNANNOUNCED) -> LiveSource:
-    """Load the program and trace, as load_program() and LiveSource do. Raise CannotTrace."""
-    program = load_program(
+    """Load the program and trace, as prepare_program() and LiveSource do. Raise CannotTrace."""
+    program = prepare_program(
         options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer, connects=connects
     )
-    return LiveSource(program.receive(), options)
+    return LiveSource(attach_program(program), options)
 
 
 class LiveSource:

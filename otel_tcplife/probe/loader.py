@@ -1,13 +1,10 @@
-"""Get the BPF program into the kernel through the helper that has bcc, and own its descriptors."""
+"""Get the BPF program into the kernel, and own its descriptors."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
-import socket
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from otel_tcplife.errors import CannotTrace, LacksPrivileges
-from otel_tcplife.options import Filters, Scope, Sizes
-from otel_tcplife.probe.btf import BtfError, read_kernel_btf
+from otel_tcplife.options import Filters, Options, Scope, Sizes
+from otel_tcplife.probe import kernel_objects
+from otel_tcplife.probe.cache import ProgramCache, cache_directory
+from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
-from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.loaded import attach, closed_on_error, load
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
-from otel_tcplife.probe.program import SCAN, SCAN_TARGET, UNANNOUNCED, Connects, program_text
-from otel_tcplife.probe.requirements import INSTALL_BCC, PRIVILEGES, btf_remedy, unmet
-from otel_tcplife.probe.wire import pair, receive
-from otel_tcplife.session import SESSION
-
-_MAPS = ("ring", "counters", "awaiting_owner", "cgroup_paths")
-_MAPS_OF_CONNECTS = ("connecting", "receivers")
-_MAPS_OF_SCOPE = {Scope.HOST: (*_MAPS, HOST_MAP), Scope.PROCESS: (*_MAPS, "traced_tgids")}
+from otel_tcplife.probe.prepared import PreparedProgram, prepare
+from otel_tcplife.probe.program import UNANNOUNCED, Connects, chosen_text
+from otel_tcplife.probe.requirements import PRIVILEGES, unmet
+from otel_tcplife.session import SESSION, SESSION_IN_SPAN
 
 
 @dataclass
@@ -66,6 +61,7 @@ class AttachedProgram:
     receivers: int | None = None
     """Likewise, the map of the receivers whose connections are left out."""
     row: np.dtype[np.void] = SESSION
+    """What a record of the ring has."""
     stay: Stay | None = None
 
     def is_first_of_host(self) -> bool:
@@ -92,41 +88,7 @@ class AttachedProgram:
             self.stay.directory.close()
 
 
-@dataclass(frozen=True)
-class LoadedProgram:
-    """A program in the kernel, whose descriptors are under way."""
-
-    receiver: socket.socket
-    maps: Sequence[str]
-    ring_bytes: int
-    cpus: int
-    row: np.dtype[np.void] = SESSION
-
-    def receive(self) -> AttachedProgram:
-        """Receive the descriptors. Quick, so that it can be done with forks held off. Raise CannotTrace."""
-        with refusals_explained(), self.receiver:
-            _, descriptors = receive_descriptors(self.receiver)
-        maps, (scan, *links) = descriptors[: len(self.maps)], descriptors[len(self.maps) :]
-        ring, counters, awaiting_owner, cgroup_paths, of_scope, *announced = maps
-        is_of_host = HOST_MAP in self.maps
-        return AttachedProgram(
-            ring=ring,
-            counters=counters,
-            awaiting_owner=awaiting_owner,
-            cgroup_paths=cgroup_paths,
-            scan=scan,
-            host=of_scope if is_of_host else None,
-            links=links,
-            ring_bytes=self.ring_bytes,
-            cpus=self.cpus,
-            processes=None if is_of_host else of_scope,
-            connecting=announced[0] if announced else None,
-            receivers=announced[1] if announced else None,
-            row=self.row,
-        )
-
-
-def load_program(
+def prepare_program(
     filters: Filters,
     sizes: Sizes,
     interim: float = 0,
@@ -134,60 +96,66 @@ def load_program(
     *,
     hide_tracer: bool = True,
     connects: Connects = UNANNOUNCED,
-) -> LoadedProgram:
-    """Compile, load and attach the program, with interim reports after so many seconds if not 0.
+) -> PreparedProgram:
+    """Have the program compiled, if no start before this one has, with interim reports after so many seconds if not 0.
 
     `hide_tracer` leaves out the connections of this process, those of a host agent that exports what it finds. Raise
     CannotTrace, with the reason and the remedy, where that cannot be.
     """
     with refusals_explained():
         refuse_where_unmet()
-        program = program_here(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, connects=connects)
-        return load_text(
-            program.text,
-            scope,
-            program.scan_target,
-            ring_bytes=sizes.ring_bytes,
-            cpus=program.cpus,
-            connects=connects,
+        cpus = possible_cpus()
+        return prepare(
+            chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects)
         )
+
+
+def cache_of_command(options: Options) -> str:
+    """The cache that has the compiled program which the command would load; empty where none has."""
+    filters, sizes, interim = options.filters, options.sizes, options.interim
+    chosen = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=possible_cpus())
+    cache = ProgramCache(cache_directory(), chosen)
+    return cache.shown if cache.read() else ""
+
+
+def attach_program(prepared: PreparedProgram) -> AttachedProgram:
+    """Have the kernel run it. Takes some 30 ms, so that it can be done with forks held off. Raise CannotTrace."""
+    with refusals_explained():
+        return prepared.made(attached)
+
+
+def attached(program: CompiledProgram) -> AttachedProgram:
+    """Load a program and attach it to its tracepoints. Raise OSError."""
+    with closed_on_error() as opened:
+        loaded = load(program)
+        opened += loaded.descriptors
+        maps = loaded.maps
+        processes, connecting, receivers = (maps.get(name) for name in ("traced_tgids", "connecting", "receivers"))
+        host = kernel_objects.make_array(HOST_MAP, 1) if processes is None else None
+        opened += [host] if host is not None else []
+        used = [maps[name] for name in ("ring", "counters", "awaiting_owner", "cgroup_paths")]
+        attached_program = AttachedProgram(
+            *used,
+            scan=loaded.scan,
+            host=host,
+            links=attach(loaded),
+            ring_bytes=program.maps["ring"].max_entries,
+            cpus=program.maps["counters"].max_entries,
+            processes=processes,
+            connecting=connecting,
+            receivers=receivers,
+            row=SESSION_IN_SPAN if "spans" in maps else SESSION,
+        )
+    kept = {*used, loaded.scan, processes, connecting, receivers}
+    for descriptor in {*loaded.descriptors} - kept:  # the kernel has these, too
+        os.close(descriptor)
+    return attached_program
 
 
 def refuse_where_unmet() -> None:
     """Raise CannotTrace where something is missing that tracing needs, as far as that is seen in a moment."""
     for check in unmet():
         raise (LacksPrivileges if check.name == PRIVILEGES else CannotTrace)(check.found, check.remedy)
-
-
-@dataclass(frozen=True)
-class ProgramHere:
-    """A program that was made for this kernel."""
-
-    text: str
-    scan_target: int
-    """BTF id of the kernel function that the iterator is of."""
-    cpus: int
-
-
-def program_here(
-    filters: Filters,
-    sizes: Sizes,
-    scope: Scope,
-    *,
-    interim: float,
-    hide_tracer: bool,
-    connects: Connects = UNANNOUNCED,
-) -> ProgramHere:
-    """Make the program for this kernel. Raise CannotTrace, with the remedy, if it lacks what the program needs."""
-    cpus = possible_cpus()
-    try:
-        btf = read_kernel_btf()
-        text = program_text(
-            btf, filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects
-        )
-        return ProgramHere(text, btf.function_id(SCAN_TARGET), cpus)
-    except BtfError as error:
-        raise CannotTrace(str(error), btf_remedy(error)) from error
 
 
 @contextmanager
@@ -207,52 +175,3 @@ def possible_cpus() -> int:
     except OSError:
         return os.cpu_count() or 1
     return int(re.findall(r"\d+", ranges)[-1]) + 1
-
-
-def load_text(
-    text: str, scope: Scope, scan_target: int, *, ring_bytes: int, cpus: int, connects: Connects = UNANNOUNCED
-) -> LoadedProgram:
-    """Load a program by the first Python with bcc that can do it.
-
-    `scan_target` is the BTF id of the kernel function that the iterator is of; the sizes are those in the text. Raise
-    CannotTrace as load_by_helper() does.
-    """
-    maps = (*_MAPS_OF_SCOPE[scope], *(_MAPS_OF_CONNECTS if connects.announced else ()))
-    request = {"text": text, "maps": maps, "scan": SCAN, "scan_target": scan_target}
-    return LoadedProgram(load_by_helper(request), maps, ring_bytes, cpus, connects.row)
-
-
-def load_by_helper(request: Mapping[str, object], descriptors: Sequence[int] = ()) -> socket.socket:
-    """Have the first Python with bcc that can do it load what is asked for, with the descriptors that are named there.
-
-    Return the socket through which the new descriptors come. Raise CannotTrace with the reasons of all Pythons, and
-    what mends that.
-    """
-    reasons: list[str] = []
-    for interpreter in bcc_interpreters():
-        ours, helpers = pair()
-        with helpers:
-            try:
-                inherited = [helpers.fileno(), *descriptors]
-                run_helper(interpreter, [str(helpers.fileno())], json.dumps(request).encode(), inherited)
-                return ours
-            except NoBcc:
-                ours.close()
-            except CannotTrace as error:
-                ours.close()
-                reasons.append(f"{error.problem} (with {interpreter})")
-            except BaseException:
-                ours.close()
-                raise
-    if not reasons:
-        raise CannotTrace("no Python with bcc found", INSTALL_BCC)
-    problem = "; ".join(reasons)
-    raise CannotTrace(f"the BPF program could not be loaded: {problem}", remedy_of(problem))
-
-
-def receive_descriptors(receiver: socket.socket) -> tuple[list[str], list[int]]:
-    """The names that the helper sends, and the descriptors. Raise OSError."""
-    names, descriptors = receive(receiver)
-    if not descriptors:  # there was no room for any of them
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return json.loads(names), descriptors

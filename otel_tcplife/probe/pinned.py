@@ -1,6 +1,6 @@
 """A program that stays in the kernel when its tracer ends, by pins in a bpffs, and how the next tracer starts with it.
 
-What is attached for good are hooks, which run whatever program is in them (bpf.attach_hook()). A changed program takes
+What is attached for good are hooks, which run whatever program is in them (attach_hook()). A changed program takes
 the place of the one before it in each hook, so that each event is one program's, and none is nobody's; it goes on with
 the maps, as far as these hold the same. See docs/restart.md.
 """
@@ -17,20 +17,15 @@ from otel_tcplife.log import logger
 from otel_tcplife.options import Filters, Scope, Sizes
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.balance import TAKEN_SIZE
+from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.host_tracer import HOST_MAP
-from otel_tcplife.probe.loader import (
-    AttachedProgram,
-    Stay,
-    load_by_helper,
-    possible_cpus,
-    program_here,
-    receive_descriptors,
-    refusals_explained,
-    refuse_where_unmet,
-)
+from otel_tcplife.probe.kernel_objects import attach_hook, definition_of, fill_hook, make_array, make_hook
+from otel_tcplife.probe.loaded import LoadedProgram, load
+from otel_tcplife.probe.loader import AttachedProgram, Stay, possible_cpus, refusals_explained, refuse_where_unmet
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left, PinnedSet, open_whole, take_over
-from otel_tcplife.probe.program import HOOK_PREFIX, SCAN, hook_names, map_names, text_for_hooks
+from otel_tcplife.probe.prepared import prepare
+from otel_tcplife.probe.program import chosen_text, map_names, with_flows_before
 from otel_tcplife.probe.stamp import STAMP_SIZE, Stamp, stamp_here
 
 _TRACER_SIZE = 16
@@ -95,10 +90,10 @@ class _Start:
             stack.callback(lambda: [os.close(each) for each in made.values()])
             alike = old if old and old.stamp.layout == wanted.layout else None
             self._load(alike, made)
-            made["map_taken"] = alike.get("map_taken") if alike else bpf.make_array("taken", TAKEN_SIZE, mapped=True)
+            made["map_taken"] = alike.get("map_taken") if alike else make_array("taken", TAKEN_SIZE, mapped=True)
             for name in [name for name in made if name.startswith("program_")]:
                 _hook_up(name.removeprefix("program_"), old, made)
-            made["map_stamp"] = bpf.make_array("stamp", STAMP_SIZE)
+            made["map_stamp"] = make_array("stamp", STAMP_SIZE)
             bpf.put_only(made["map_stamp"], replace(wanted, pins=sorted(made)).encoded())
             number = max(self.pins.numbers(), default=0) + 1
             self.pins.make_set(number, made)
@@ -112,26 +107,22 @@ class _Start:
 
     def _load(self, alike: PinnedSet | None, made: dict[str, int]) -> None:
         """Have the maps, the scan and the programs made, on the maps of another set where that holds the same."""
-        program = program_here(self.filters, self.sizes, Scope.HOST, interim=self.interim, hide_tracer=True)
+        chosen = chosen_text(
+            self.filters, self.sizes, Scope.HOST, interim=self.interim, hide_tracer=True, cpus=self.cpus
+        )
         with ExitStack() as stack:
-            pinned = [name for name in map_names() if alike and alike.has(f"map_{name}")]
+            pinned = [name for name in map_names(chosen) if alike and alike.has(f"map_{name}")]
             kept = {name: stack.enter_context(alike.opened(f"map_{name}")) for name in pinned} if alike else {}
             given = self._flows_before(kept)
-            maps, hooks = [name for name in map_names() if name != HOST_MAP], hook_names()
-            request = {
-                "text": text_for_hooks(program.text, flows_before=bool(given)),
-                "maps": maps,
-                "hooks": {tracepoint: HOOK_PREFIX + tracepoint for tracepoint in hooks},
-                "scan": SCAN,
-                "scan_target": program.scan_target,
-                "kept": kept,
-                "given": given,
-            }
-            with load_by_helper(request, [*kept.values(), *given.values()]) as receiver:
-                names, descriptors = receive_descriptors(receiver)
-        pins = [f"map_{name}" for name in names if name in maps]
-        pins += ["scan", *(f"program_{name}" for name in names if name in hooks)]
-        made.update(zip(pins, descriptors))
+
+            def make(program: CompiledProgram) -> LoadedProgram:
+                same = {name: fd for name, fd in kept.items() if definition_of(fd) == program.maps.get(name)}
+                return load(program, {**same, **given})
+
+            loaded = prepare(with_flows_before(chosen) if given else chosen).made(make)
+        made.update({f"map_{name}": descriptor for name, descriptor in loaded.maps.items()})
+        made.update({f"program_{name}": descriptor for name, descriptor in loaded.hooks.items()})
+        made["scan"] = loaded.scan
 
     def _flows_before(self, kept: dict[str, int]) -> dict[str, int]:
         """The flows that the program takes over in a map of another size, if there are such."""
@@ -162,7 +153,7 @@ class _Start:
             awaiting_owner=pinned.get("map_awaiting_owner"),
             cgroup_paths=pinned.get("map_cgroup_paths"),
             scan=pinned.get("scan"),
-            host=bpf.make_array(HOST_MAP, 1),  # not pinned: while no tracer runs, another process may trace the host
+            host=make_array(HOST_MAP, 1),  # not pinned: while no tracer runs, another process may trace the host
             links=[],
             ring_bytes=bpf.map_info(ring).max_entries,
             cpus=self.cpus,
@@ -188,6 +179,6 @@ def _hook_up(tracepoint: str, old: PinnedSet | None, made: dict[str, int]) -> No
     if old and old.has(hook) and old.has(link):
         made[hook], made[link] = old.get(hook), old.get(link)
         return
-    made[hook] = bpf.make_hook()
-    bpf.fill_hook(made[hook], made[f"program_{tracepoint}"])
-    made[link] = bpf.attach_hook(made[hook], tracepoint)
+    made[hook] = make_hook()
+    fill_hook(made[hook], made[f"program_{tracepoint}"])
+    made[link] = attach_hook(made[hook], tracepoint)

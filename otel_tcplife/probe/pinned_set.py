@@ -15,6 +15,7 @@ from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
 from otel_tcplife.probe.balance import TAKEN_SIZE, outcomes
 from otel_tcplife.probe.counters import Counters
+from otel_tcplife.probe.kernel_objects import fill_hook
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.stamp import STAMP_SIZE, Stamp, decoded
@@ -63,7 +64,7 @@ class PinnedSet:
             if name.startswith("hook_"):
                 tracepoint = name.removeprefix("hook_")
                 with self.opened(name) as hook, self.opened(f"program_{tracepoint}") as program:
-                    bpf.fill_hook(hook, program)
+                    fill_hook(hook, program)
 
     def close(self) -> None:
         """Close its directory."""

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
-import numpy as np
-
 from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Scope, Sizes
 from otel_tcplife.probe.btf import Btf, Member, NotInKernel
 from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
@@ -82,34 +80,25 @@ class Connects:
     announced: bool = False
     """Whether it says anything."""
     trace_context: bool = False
-    """Whether rows are of dtype SESSION_IN_SPAN, with the span in which it connected."""
-
-    @property
-    def row(self) -> np.dtype[np.void]:
-        """What a row is then."""
-        return SESSION_IN_SPAN if self.trace_context else SESSION
+    """Whether rows of the ring are of dtype SESSION_IN_SPAN, with the span in which it connected."""
 
 
 UNANNOUNCED = Connects()
 
 
 def program_text(
-    btf: Btf,
-    filters: Filters,
-    sizes: Sizes,
-    scope: Scope,
-    *,
-    interim: float,
-    hide_tracer: bool,
-    cpus: int,
-    connects: Connects = UNANNOUNCED,
+    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int
 ) -> str:
     """The whole program; `interim` in seconds, 0 for no interim reports.
 
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    chosen = chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects)
+    return text_here(chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus), btf)
+
+
+def text_here(chosen: str, btf: Btf) -> str:
+    """The chosen text, with what it needs of this kernel before it. Raise NotInKernel as program_text() does."""
     return "\n".join([*_defines(_members(chosen, btf)), chosen])
 
 
@@ -138,23 +127,25 @@ def layout_text(cpus: int) -> str:
     return "\n".join([*_defines({**_enumerators(), **_fixed_sizes(cpus)}), *_STRUCT_TEXT.findall(_spliced())])
 
 
-def hook_names() -> list[str]:
-    """The raw tracepoints that the program has hooks for; some of them not of every kernel."""
-    return _HOOK.findall(_spliced())
+def hook_names(text: str) -> list[str]:
+    """The raw tracepoints that a program has hooks for; some of them not of every kernel."""
+    return list(dict.fromkeys(_HOOK.findall(text)))
 
 
-def map_names() -> list[str]:
-    """The maps of the program; some of them not of every kernel and every choice."""
-    return list(dict.fromkeys(_MAP.findall(_spliced())))
+def map_names(text: str) -> list[str]:
+    """The maps of a program; some of them not of every kernel and every choice."""
+    return list(dict.fromkeys(_MAP.findall(text)))
 
 
-def text_for_hooks(text: str, *, flows_before: bool) -> str:
-    """The program with each hook as a function that bcc does not attach: it is put behind one that is attached already.
+def with_flows_before(text: str) -> str:
+    """The program that also has the flows of one that it replaces, in a map of another size."""
+    return f"#define FLOWS_BEFORE 1\n{text}"
 
-    `flows_before` says whether it also has the flows of one that it replaces, in a map of another size.
-    """
-    defines = [f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"]
-    return "\n".join([*defines, f"#define FLOWS_BEFORE {int(flows_before)}", text])
+
+def text_for_compiler(text: str) -> str:
+    """The program with each hook as a function that bcc neither loads nor attaches: we do."""
+    define = f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"
+    return f"{define}\n{text}"
 
 
 def _defines(macros: Mapping[str, str]) -> list[str]:
@@ -257,8 +248,9 @@ def _layout_assertions() -> Iterable[str]:
     """That struct session is laid out as the dtype, field by field: the ring is read without any conversion."""
     member = {name: f"{outer}.{name}" for outer, names in _NESTED.items() for name in names}
     for name in SESSION.names or ():
+        offset = offset_of(name)
         path = member.get(name, name)
-        yield f'_Static_assert(__builtin_offsetof(struct session, {path}) == {offset_of(name)}, "session.py: {name}");'
+        yield f'_Static_assert(__builtin_offsetof(struct session, {path}) == {offset}, "session.py: {name}");'
     yield f'_Static_assert(sizeof(struct session) == {SESSION.itemsize}, "session.py: itemsize");'
     for name in (SESSION_IN_SPAN.names or ())[len(SESSION.names or ()) :]:
         offset, place = offset_of(name, SESSION_IN_SPAN), f"struct session_in_span, span.{name}"

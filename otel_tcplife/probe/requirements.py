@@ -63,12 +63,12 @@ def check_proc(path: Path = Path("/proc/self")) -> Check:
     return Check("proc", found, "/proc" if found else "/proc is not mounted", MOUNT_PROC)
 
 
-def check_btf(path: Path = KERNEL_BTF) -> Check:
+def check_btf(path: Path = KERNEL_BTF, *, cache: str = "") -> Check:
     """The kernel's own type information."""
     try:
         read_kernel_btf(path)
     except BtfError as error:
-        return Check("BTF", False, str(error), btf_remedy(error, path))
+        return _for_compiling("BTF", str(error), btf_remedy(error, path), cache)
     return Check("BTF", True, str(path))
 
 
@@ -127,7 +127,7 @@ def check_locked_memory(path: Path = THIS_THREAD) -> Check:
     return Check("locked memory", limit > Sizes().ring_bytes, f"a limit of {limit} bytes", MORE_LOCKED_MEMORY)
 
 
-def check_bcc() -> Check:
+def check_bcc(cache: str = "") -> Check:
     """A Python that has bcc."""
     problems: list[str] = []
     for python in bcc_interpreters():
@@ -137,10 +137,17 @@ def check_bcc() -> Check:
             continue
         except CannotTrace as error:
             problems.append(f"{error.problem} (with {python})")
-    if problems:
-        problem = "; ".join(problems)
-        return Check("bcc", False, problem, remedy_of(problem) or "mend that installation of bcc")
-    return Check("bcc", False, "no Python with bcc found", INSTALL_BCC)
+    if not problems:
+        return _for_compiling("bcc", "no Python with bcc found", INSTALL_BCC, cache)
+    problem = "; ".join(problems)
+    return _for_compiling("bcc", problem, remedy_of(problem) or "mend that installation of bcc", cache)
+
+
+def _for_compiling(name: str, problem: str, remedy: str, cache: str) -> Check:
+    """What is missing only where the compiled program is not in a cache."""
+    if cache:
+        return Check(name, True, f"{problem}; not needed, as the compiled program is in {cache}")
+    return Check(name, False, problem, remedy)
 
 
 def unmet() -> Iterator[Check]:
@@ -151,10 +158,13 @@ def unmet() -> Iterator[Check]:
             yield check
 
 
-def check_all() -> list[Check]:
-    """Every check but the loading of the program itself, in the order in which a user would mend them."""
+def check_all(cache: str = "") -> list[Check]:
+    """Every check but the loading of the program itself, in the order in which a user would mend them.
+
+    `cache` is where the compiled program is, if it is in a cache.
+    """
     proc = check_proc()
-    of_process = [check_bcc, check_privileges]
+    of_process = [lambda: check_bcc(cache), check_privileges]
     if OLDEST_KERNEL <= kernel_version() < COUNTED_MEMORY_BEFORE:
         of_process.append(check_locked_memory)
-    return [check_kernel(), proc, check_btf(), *(check() for check in of_process if proc.ok)]
+    return [check_kernel(), proc, check_btf(cache=cache), *(check() for check in of_process if proc.ok)]

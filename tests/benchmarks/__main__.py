@@ -8,10 +8,12 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.benchmarks import start
+from tests.benchmarks.report import row, spread
 from tests.benchmarks.scan import scan_seconds
 from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
 from tests.support.host_agent import COMMAND
@@ -25,7 +27,8 @@ _RATE = 10_000
 
 def main() -> None:
     """Run all of them."""
-    with tempfile.TemporaryDirectory() as directory:
+    start.main(_ROUNDS)
+    with start.own_cache(), tempfile.TemporaryDirectory() as directory:
         load, requests = _built("load", directory), _built("requests", directory)
         cost(load, Path(directory) / "spool")
         with bpffs(Path(directory) / "bpf") as pins:
@@ -113,7 +116,9 @@ def restart(pins: Path) -> None:
     for number in range(_ROUNDS):
         for which in starts:
             with (
-                exporting("", OTEL_PYTHON_TCPLIFE_PIN=str(pins / str(number))) as subject,
+                exporting(
+                    "", OTEL_PYTHON_TCPLIFE_PIN=str(pins / str(number)), OTEL_PYTHON_TCPLIFE_CACHE="none"
+                ) as subject,
                 Running(subject) as running,
             ):
                 which.append(running.start_seconds)
@@ -213,16 +218,6 @@ def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[fl
             running.stop()
         time.sleep(0.1)
     return int(answered) / float(elapsed), receiver.records, running.start_seconds
-
-
-def spread(figures: Sequence[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(figures):.2f} ({min(figures):.2f} to {max(figures):.2f})"
-
-
-def row(name: str, *cells: str) -> None:
-    """A line of the report."""
-    print(f"  {name:45} {'   '.join(cells)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.__main__ import spread
+from tests.benchmarks.report import spread
+from tests.benchmarks.start import own_cache
 from tests.benchmarks.subjects import Receiver, Running, instrumented
 from tests.support.helpers import helpers_of
 
@@ -41,7 +42,7 @@ class Cost(NamedTuple):
 
 def main(rounds: int) -> None:
     """Measure the ways one after the other, so many times."""
-    with tempfile.TemporaryDirectory() as directory:
+    with own_cache(), tempfile.TemporaryDirectory() as directory:
         requests = Path(directory) / "requests"
         source = Path(__file__).with_name("requests.c")
         subprocess.run(["cc", "-O2", "-pthread", "-o", requests, source], check=True)

@@ -78,6 +78,7 @@ def _start(
                 "PATH": f"{binaries}:{os.environ['PATH']}",
                 "HOME": str(directory),
                 "TMPDIR": str(directory),
+                "CACHE_DIRECTORY": os.environ["CACHE_DIRECTORY"],
                 **environ,
             },
         )

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from otel_tcplife.options import DEFAULT_SIZES, Options, Scope
-from otel_tcplife.probe import loader
+from otel_tcplife.options import CACHE, DEFAULT_SIZES, Options, Scope
+from otel_tcplife.probe import compiler
 from otel_tcplife.probe.btf import read_kernel_btf
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import Role, SessionBatch, concatenated
@@ -28,7 +28,8 @@ _GROUP_DEAD = ("trace_event_raw_sched_process_exit", "group_dead")
 
 
 def _source(monkeypatch: pytest.MonkeyPatch, older: OlderBtf, scope: Scope = Scope.HOST) -> LiveSource:
-    monkeypatch.setattr(loader, "read_kernel_btf", lambda: older)
+    monkeypatch.setenv(str(CACHE.variable), "none")  # its programs are for the kernel as it is
+    monkeypatch.setattr(compiler, "read_kernel_btf", lambda: older)
     return open_live_source(Options(scope, sizes=DEFAULT_SIZES[scope]), hide_tracer=False)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.probe import bpf
+from otel_tcplife.probe import bpf, kernel_objects
 from tests.support.bpf_objects import held_by, wait_until_gone
 from tests.support.host_agent import COMMAND
 from tests.support.pins import PIN, Pinned, bpffs
@@ -104,7 +104,7 @@ def test_unpin_leaves_nothing_in_the_kernel_and_what_is_others(pinned: Pinned) -
     assert _run(pinned.pins, "--unpin") == (0, nothing, "")
     assert not pinned.pins.exists()
     with pinned.agent() as agent:
-        foreign = bpf.make_array("foreign", 1)
+        foreign = kernel_objects.make_array("foreign", 1)
         directory = os.open(pinned.pins, os.O_RDONLY)
         bpf.pin(foreign, directory, "foreign")
         for descriptor in (foreign, directory):

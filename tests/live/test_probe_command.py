@@ -19,7 +19,8 @@ import pytest
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Scope
 from otel_tcplife.probe.btf import read_kernel_btf
-from otel_tcplife.probe.loader import load_text
+from otel_tcplife.probe.compiler import KernelText, compile_text
+from otel_tcplife.probe.loader import attached, refusals_explained
 from otel_tcplife.probe.program import SCAN_TARGET
 from otel_tcplife.session import SESSION
 from tests.live import seccomp_main
@@ -44,6 +45,12 @@ def _program(*arguments: str, **variables: str) -> str:
     code, text, said = _run([*PROBE, "program", *arguments], **variables)
     assert (code, said) == (0, [])
     return text
+
+
+def _load(text: str) -> None:
+    """Have it compiled and attached, and give it up. Raise CannotTrace."""
+    with refusals_explained():
+        attached(compile_text(KernelText(text, read_kernel_btf().function_id(SCAN_TARGET)))).close()
 
 
 def _session() -> tuple[int, int]:
@@ -77,8 +84,7 @@ def _dumping(**variables: str) -> Generator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("scope", Scope)
 def test_the_program_that_is_printed_is_what_this_kernel_takes(scope: Scope) -> None:
     text = _program("--scope", scope.value)
-    target = read_kernel_btf().function_id(SCAN_TARGET)
-    load_text(text, scope, target, ring_bytes=8 << 20, cpus=1).receive().close()
+    _load(text)
     is_process = int(scope is Scope.PROCESS)
     assert f"\n#define SCOPE_PROCESS {is_process}\n#define HIDE_TRACER {1 - is_process}\n" in text
 
@@ -180,8 +186,9 @@ def test_a_full_disk_is_one_line() -> None:
 @pytest.mark.parametrize("command", [[*COMMAND, "--no-table"], [*PROBE, "dump"]])
 def test_at_debug_level_all_that_the_helper_says_is_shown(command: list[str], tmp_path: Path) -> None:
     run = ["env", f"--chdir={tmp_path}", *WITHOUT_BPF, *command]
-    code, _, [line] = _run(run, OTEL_LOG_LEVEL="info")
-    debug_code, _, [*shown, last] = _run(run, OTEL_LOG_LEVEL="debug")
+    variables = {"OTEL_PYTHON_TCPLIFE_CACHE": "none"}
+    code, _, [line] = _run(run, OTEL_LOG_LEVEL="info", **variables)
+    debug_code, _, [*shown, last] = _run(run, OTEL_LOG_LEVEL="debug", **variables)
     assert (code, debug_code, last) == (1, 1, line)
     assert any(each.endswith("ended with 1, and said:") for each in shown)
     assert any(each.endswith("Exception: Failed to compile BPF module <text>") for each in shown)
@@ -195,7 +202,7 @@ def test_at_debug_level_all_that_the_helper_says_is_shown(command: list[str], tm
         (
             "RAW_TRACEPOINT_PROBE(sched_switch) { u64 sk = 0; struct flow *unchecked = flows.lookup(&sk); "
             "unchecked->role = 1; return 0; }",
-            "bpf: Failed to load program: Permission denied",
+            "bpf: loading sched_switch: Permission denied",
             "R0 invalid mem access 'map_value_or_null'",
         ),
     ],
@@ -203,11 +210,11 @@ def test_at_debug_level_all_that_the_helper_says_is_shown(command: list[str], tm
 def test_at_debug_level_an_application_has_all_that_compiler_and_verifier_say(
     code: str, reason: str, further: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text, target = f"{_program()}\n{code}\n", read_kernel_btf().function_id(SCAN_TARGET)
+    text = f"{_program()}\n{code}\n"
     with pytest.raises(CannotTrace, match=reason) as refused:
-        load_text(text, Scope.HOST, target, ring_bytes=8 << 20, cpus=1)
+        _load(text)
     assert (further in str(refused.value), caplog.text) == (False, "")
     with caplog.at_level(logging.DEBUG, "otel_tcplife"), pytest.raises(CannotTrace, match=reason):
-        load_text(text, Scope.HOST, target, ring_bytes=8 << 20, cpus=1)
+        _load(text)
     assert reason in caplog.text
     assert further in caplog.text

@@ -27,6 +27,8 @@ def test_the_unit_traces_the_host_and_gives_its_capabilities_up(tmp_path: Path) 
             manager.wait_until_said(": tracing;")
             assert {*threads_of(manager.pid)} == {_DROPPED}
             assert Path(f"/proc/{manager.pid}/status").stat().st_uid == 0  # it is not dumpable
+            [compiled] = manager.cache.iterdir()
+            assert (compiled.stat().st_uid, manager.cache.stat().st_mode & 0o777) == (UID, 0o750)
             assert "\nSeccomp:\t2\n" in Path(f"/proc/{manager.pid}/status").read_text()
             session = Session(FAMILIES[0], client, server)
             session.open()

@@ -139,9 +139,11 @@ def test_each_of_several_children_traces_itself_when_the_process_that_traced_the
     _assert_each_is_reported_once(app, receiver)
 
 
-def test_what_is_forked_while_tracing_begins_is_traced_once(receiver: Receiver) -> None:
+@pytest.mark.parametrize("cache", ["none", ""])
+def test_what_is_forked_while_tracing_begins_is_traced_once(cache: str, receiver: Receiver) -> None:
     """By itself or by the process that forked it, whichever was first; until then, it is not traced."""
-    with Traced(*_FORKING, "busy_daemon", receiver=receiver) as app:
+    environ = {"OTEL_PYTHON_TCPLIFE_CACHE": cache}
+    with Traced(*_FORKING, "busy_daemon", receiver=receiver, environ=environ) as app:
         processes: set[int] = set(app.wait_for("runs", 7))
         wait_until(
             lambda: processes <= {end.pid for end in receiver.ends()},

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_tcplife import tracing
+from otel_tcplife.instrumentor import TcplifeInstrumentor
 from tests.support.otlp_receiver import HttpReceiver
 
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
@@ -76,7 +78,15 @@ _MISSING: dict[str, tuple[list[str], str, str]] = {
 @pytest.mark.parametrize("missing", _MISSING)
 def test_what_is_missing_is_one_line_with_the_remedy(missing: str) -> None:
     within, problem, remedy = _MISSING[missing]
-    _does_not_trace({}, within, problem, remedy)
+    _does_not_trace({"OTEL_PYTHON_TCPLIFE_CACHE": "none"}, within, problem, remedy)
+
+
+@pytest.mark.parametrize("missing", ["BTF", "bcc"])
+def test_what_only_compiling_needs_may_be_missing_at_the_next_start(missing: str) -> None:
+    for within in ([], _MISSING[missing][0]):
+        printed, said = _run(_APPLICATION, within=within)
+        assert json.loads(printed)["bpf"]
+        assert not said
 
 
 @pytest.mark.parametrize(
@@ -147,7 +157,8 @@ def test_a_helper_that_is_asked_for_and_cannot_be_is_one_line(environ: dict[str,
 @pytest.mark.parametrize("missing", ["privileges", "bcc"])
 def test_what_the_helper_misses_is_the_same_line(missing: str) -> None:
     within, problem, remedy = _MISSING[missing]
-    _does_not_trace({"OTEL_PYTHON_TCPLIFE_EXPORT": "auto"}, within, problem, remedy)
+    environ = {"OTEL_PYTHON_TCPLIFE_EXPORT": "auto", "OTEL_PYTHON_TCPLIFE_CACHE": "none"}
+    _does_not_trace(environ, within, problem, remedy)
 
 
 def test_what_the_helper_cannot_import_is_one_line(tmp_path: Path) -> None:
@@ -234,3 +245,51 @@ def test_an_application_may_give_up_its_privileges() -> None:
         "otel-tcplife: 4 sessions ended: 3 submitted, 1 unclaimed",
         "otel-tcplife: providers: 3 disabled",
     ]
+
+
+_STARTS_ANOTHER_PYTHON = {
+    "to clean up": """
+from multiprocessing import resource_tracker
+resource_tracker.ensure_running()
+resource_tracker._resource_tracker._stop()
+""",
+    "to work": """
+import multiprocessing
+child = multiprocessing.get_context("spawn").Process(target=print)
+child.start()
+child.join()
+""",
+}
+
+
+@pytest.mark.parametrize("why", _STARTS_ANOTHER_PYTHON)
+def test_what_multiprocessing_starts_is_traced_unless_it_only_cleans_up(why: str) -> None:
+    """Who tries to trace is told that it may not."""
+    within, problem, _ = _MISSING["privileges"]
+    _, said = _run(_STARTS_ANOTHER_PYTHON[why], within=within)
+    assert all(problem in line for line in said)
+    assert len(said) == {"to clean up": 1, "to work": 2}[why]
+
+
+@pytest.mark.parametrize(
+    ("code", "cleans_up"),
+    [
+        ("from multiprocessing.resource_tracker import main;main(5)", True),
+        ("from joblib.externals.loky.backend.resource_tracker import main; main(5, False)", True),
+        ("from multiprocessing.forkserver import main; main(5, 6, ['__main__'], **{})", False),
+        ("from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", False),
+    ],
+)
+def test_which_command_lines_those_are(code: str, cleans_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-B", "-c", code, "--multiprocessing-fork"])
+    started: list[object] = []
+
+    def start(**options: object) -> None:
+        started.append(options)
+
+    monkeypatch.setattr(tracing, "start_tracing", start)
+    plugin = TcplifeInstrumentor()
+    plugin.instrument()
+    plugin.uninstrument()
+    assert bool(started) != cleans_up

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.plugin.traced import Receiver, Traced, wait_until
+from tests.support.host_scope import UNABLE_TO_SEE_OTHERS
 from tests.support.otlp_receiver import PROTOBUF, Answer, GrpcReceiver
 from tests.support.received import Received, last_points, read_otlp_json_lines, read_requests
+
+_WITHIN: dict[str, list[str]] = {"process": [], "host": UNABLE_TO_SEE_OTHERS}
+"""Others may trace this host meanwhile."""
 
 _PROGRAM = ("-m", "tests.plugin.spans_main")
 
@@ -43,7 +47,7 @@ def _assert_none_is_of(port: int, made: set[int], received: Received) -> None:
 @pytest.mark.parametrize("scope", ["process", "host"])
 def test_connections_of_http_exporters_are_left_out(scope: str, receiver: Receiver) -> None:
     environ = _often(OTEL_PYTHON_TCPLIFE_SCOPE=scope)
-    with Traced(*_PROGRAM, receiver=receiver, export="providers", environ=environ) as app:
+    with Traced(*_PROGRAM, receiver=receiver, export="providers", environ=environ, within=_WITHIN[scope]) as app:
         app.wait_for("done")
         made = {port for port, *_ in app.all_told("connected")}
         wait_until(lambda: made <= {log.ports[0] for log in receiver.logs()}, lambda: "not all are reported")
@@ -63,7 +67,7 @@ def test_connections_of_grpc_exporters_are_left_out(scope: str, receiver: Receiv
         OTEL_EXPORTER_OTLP_ENDPOINT=grpc.endpoint.replace("127.0.0.1", "localhost"),
     )
     try:
-        with Traced(*_PROGRAM, receiver=receiver, export="providers", environ=environ) as app:
+        with Traced(*_PROGRAM, receiver=receiver, export="providers", environ=environ, within=_WITHIN[scope]) as app:
             app.wait_for("done")
             made = {port for port, *_ in app.all_told("connected")}
             app.end()

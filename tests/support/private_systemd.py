@@ -43,6 +43,7 @@ for file in passwd group; do mount --bind "/mnt/$file" "/etc/$file"; done
 mount --bind /mnt/units /etc/systemd/system
 mount -o remount,bind,ro /
 for directory in /run /var/lib; do mount -t tmpfs -o mode=755 tmpfs $directory; done
+mount --bind /mnt/cache /var/cache
 for directory in /tmp /var/tmp; do mount -t tmpfs tmpfs $directory; done
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin "$0" --system --log-target=null --show-status=no \
     --unit=otel-tcplife.service
@@ -71,6 +72,8 @@ class PrivateSystemd:
         self._files = files
         self._lines = lines
         self._place = cgroup("manager")
+        self.cache = files / "cache" / unit.stem
+        """What the unit has as its directory below /var/cache."""
 
     def __enter__(self) -> Self:
         self._write_files()
@@ -135,3 +138,4 @@ class PrivateSystemd:
         for file, line in (("passwd", f"{name}:x:{UID}:{UID}::/:/bin/false"), ("group", f"{name}:x:{UID}:")):
             (self._files / file).write_text(Path("/etc", file).read_text() + line + "\n")
         (self._files / "said").touch()
+        (self._files / "cache").mkdir()

@@ -18,7 +18,7 @@ import opentelemetry.environment_variables
 import opentelemetry.sdk.environment_variables
 import pytest
 
-from otel_tcplife import cli, environment_variables
+from otel_tcplife import environment_variables, host_agent
 from otel_tcplife.cli import main
 from otel_tcplife.pipeline.limits import COMMAND
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
@@ -63,7 +63,7 @@ _ODD_ADDRESSES = [
 @pytest.fixture(autouse=True)
 def _recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "COMMAND", replace(COMMAND, schedule_delay=0))
+    monkeypatch.setattr(host_agent, "COMMAND", replace(COMMAND, schedule_delay=0))
     (tmp_path / "recording.csv").write_text(RECORDING)
 
 

@@ -40,7 +40,9 @@ _FLOORS: dict[str, int] = {
     **dict.fromkeys(["pipeline.chosen_exporters", "pipeline.destinations", "command_line", "privileges", "alive"], 4),
     # who starts it
     **dict.fromkeys(["helper", "route", "connecting"], 4),
-    **dict.fromkeys(["cli", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5),
+    **dict.fromkeys(
+        ["cli", "host_agent", "check", "embedded", "tracing", "instrumentor", "__main__", "probe.__main__"], 5
+    ),
     "probe.inspection": 5,
 }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.options import Filters, Sizes
-from otel_tcplife.probe import interpreters, loader
+from otel_tcplife.options import CACHE, Filters, Sizes
+from otel_tcplife.probe import compiler, interpreters, loader
 from otel_tcplife.probe.interpreters import HELPER_MARK, NoBcc, bcc_interpreters, run_helper
 
 _BY_VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -63,9 +63,10 @@ def test_the_next_one_is_tried_and_all_reasons_are_told(tmp_path: Path, monkeypa
     for number, script in enumerate(broken):
         script.write_text(f"#!/bin/sh\necho broken {number} >&2; exit 1\n")
         script.chmod(0o755)
-    monkeypatch.setattr(loader, "bcc_interpreters", lambda: [str(script) for script in broken])
+    monkeypatch.setenv(str(CACHE.variable), "none")
+    monkeypatch.setattr(compiler, "bcc_interpreters", lambda: [str(script) for script in broken])
     with pytest.raises(CannotTrace) as refused:
-        loader.load_program(Filters(), Sizes())
+        loader.prepare_program(Filters(), Sizes())
     assert f"broken 0 (with {broken[0]}); broken 1 (with {broken[1]})" in str(refused.value)
 
 

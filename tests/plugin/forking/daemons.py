@@ -79,7 +79,7 @@ def busy_daemon() -> None:
     if os.fork():
         return
     before = newest_link()
-    _fork_when(_has_child)
+    _fork_when(lambda: _has_child() or bool(held_by(os.getpid())))
     _fork_when(lambda: newest_link() > before)
     _fork_when(lambda: bool(held_by(os.getpid())))
     tell(forked=True)
@@ -87,7 +87,7 @@ def busy_daemon() -> None:
 
 
 def _has_child() -> bool:
-    """Which loads the program."""
+    """Which compiles the program, unless that is in the cache."""
     return any(children.read_text() for children in Path("/proc/self/task").glob("*/children"))
 
 

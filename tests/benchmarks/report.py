@@ -1,0 +1,16 @@
+"""How figures are printed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+
+def spread(figures: Sequence[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(figures):.2f} ({min(figures):.2f} to {max(figures):.2f})"
+
+
+def row(name: str, *cells: str) -> None:
+    """A line of the report."""
+    print(f"  {name:45} {'   '.join(cells)}", flush=True)
