@@ -34,12 +34,25 @@ def ours(name: str, env: Mapping[str, str]) -> Subject:
     return Subject(name, [COMMAND, "--no-table"], ": tracing;", env)
 
 
-def instrumented(env: Mapping[str, str]) -> Subject:
+SERVERS: dict[str, tuple[list[str], str]] = {
+    "a server with threads": ([str(Path(__file__).with_name("application.py"))], r"serving (\d+)"),
+    "gunicorn with 2 workers": (
+        [
+            *("-m", "gunicorn", "--bind=127.0.0.1:0", "--workers=2", "--worker-class=gthread", "--threads=4"),
+            "tests.benchmarks.application:wsgi",
+        ],
+        r"Listening at: http://127.0.0.1:(\d+)",
+    ),
+}
+"""Small HTTP servers: what runs them, and how they say on which port they serve."""
+
+
+def instrumented(env: Mapping[str, str], server: str = "a server with threads") -> Subject:
     """A small HTTP server under OpenTelemetry's agent."""
     agent = str(Path(sys.executable).with_name("opentelemetry-instrument"))
     standard = {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
-    command = [agent, sys.executable, str(Path(__file__).with_name("application.py"))]
-    return Subject("an HTTP server under the agent", command, "serving ", {**standard, **env})
+    program, says = SERVERS[server]
+    return Subject(server, [agent, sys.executable, *program], says.partition("(")[0], {**standard, **env})
 
 
 LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", tcplife_command(), "PID")
