@@ -205,7 +205,8 @@ _BALANCE = (
         "short",
         (
             Query(
-                f'count by (__name__) ({{__name__=~"tcplife_.*_(count|total)", otel_metric_overflow="true", {_HOST}}})'
+                f'count by (__name__) ({{__name__=~"tcplife_.*_(count|total)", otel_metric_overflow="true", {_HOST}}})',
+                "{{__name__}}",
             ),
         ),
     ),

@@ -39,10 +39,10 @@ def test_every_query_has_an_answer(
             "OTEL_PYTHON_TCPLIFE_SPOOL": str(tmp_path / "spool"),
         }
         with HostAgent(["--no-table"], env), varied_sessions(elsewhere) as ports:
-            overflow(elsewhere)
+            refused = 20 + 1 + overflow(elsewhere, ports)
             eventually(lambda: _has_all(metrics_store, ports))
             _check_panels(metrics_store)
-        eventually(lambda: _records(logs_store, elsewhere) == 2 * (30 + 1 + 1) + 20 + 1 + 2001)
+        eventually(lambda: _records(logs_store, elsewhere) == 2 * (30 + 1 + 1) + refused)
 
 
 def _has_all(store: VictoriaMetrics, ports: Ports) -> bool:

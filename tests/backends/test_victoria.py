@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 
-from otel_tcplife.instruments import DURATION_BOUNDS
 from tests.backends.documented import counted_by, documented
-from tests.support.background_process import free_ports
+from tests.backends.questions import SENT, Made, check_answers
 from tests.support.elsewhere import ADDRESS, Elsewhere
 from tests.support.host_agent import HostAgent
 from tests.support.patience import eventually
 from tests.support.victoria import VictoriaLogs, VictoriaMetrics
 
-_SENT = 1000
 _OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "500"}
 _NEVER_BEFORE_THE_END = {"OTEL_METRIC_EXPORT_INTERVAL": "86400000"}
-
-
-@dataclass
-class Made:
-    """What a test has made: sessions to one port, and connects to another one that were refused."""
-
-    elsewhere: Elsewhere
-    ports: list[int] = field(default_factory=lambda: free_ports(2))
-    sessions: int = 0
-    refused: int = 0
-
-    @property
-    def port(self) -> int:
-        """That of the sessions."""
-        return self.ports[0]
-
-    def more(self, sessions: int, refused: int) -> None:
-        """Make so many more."""
-        self.sessions += len(self.elsewhere.sessions(sessions, sent=_SENT, to=self.port))
-        self.refused += len(self.elsewhere.refused(refused, to=self.ports[1]))
 
 
 def _two_rounds(made: Made, store: VictoriaMetrics, env: Mapping[str, str]) -> HostAgent:
@@ -56,17 +32,6 @@ def _has_sessions(store: VictoriaMetrics, port: int) -> bool:
     return bool(store.store.query(f'tcplife_session_duration_seconds_count{{server_port="{port}"}}'))
 
 
-def _p99(durations: list[float]) -> float:
-    """As histogram_quantile() has it of these, in the buckets of the histogram."""
-    bounds = [0.0, *DURATION_BOUNDS]
-    rank = 0.99 * len(durations)
-    for lower, upper in itertools.pairwise(bounds):
-        below, within = (sum(each <= bound for each in durations) for bound in (lower, upper))
-        if within >= rank:
-            return lower + (upper - lower) * (rank - below) / (within - below)
-    return bounds[-1]
-
-
 @pytest.mark.parametrize(("temporality", "function"), [("cumulative", "increase_pure"), ("delta", "sum_over_time")])
 def test_the_four_questions(
     elsewhere: Elsewhere, metrics_store: VictoriaMetrics, logs_store: VictoriaLogs, temporality: str, function: str
@@ -76,24 +41,12 @@ def test_the_four_questions(
     agent = _two_rounds(made, metrics_store, {**env, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality})
     metrics_store.flush()
     logs_store.flush()
-    bytes_by, p99_by, failed_by, seen, exported = (counted_by(function, query) for query in documented("promql"))
-    program = elsewhere.client.executable
-    # What one end sends the other one receives, and the two are the same program.
-    talkers = store.sums(bytes_by, "process_executable_name", "server_port")
-    assert talkers[program, str(made.port)] == 2 * made.sessions * _SENT
     durations = [
         float(each["tcplife.session.duration"])
         for each in logs_store.query(f"tcplife.netns:={elsewhere.inode} event_name:=tcplife.session.closed")
     ]
-    assert len(durations) == 2 * made.sessions
-    assert store.sums(p99_by, "server_port")[(str(made.port),)] == pytest.approx(_p99(durations))
-    failed = store.sums(failed_by, "process_executable_name", "server_port", "error_type")
-    assert failed[program, str(made.ports[1]), "ECONNREFUSED"] == made.refused
-    [ended] = [line for line in agent.said if " sessions ended: " in line]
-    outcomes = {outcome: count for (outcome,), count in store.sums(seen, "tcplife_outcome").items()}
-    assert f": {sum(outcomes.values()):.0f} sessions ended:" in ended
-    records = store.sums(exported, "tcplife_exporter", "tcplife_outcome")
-    assert records == {("otlp", "exported"): outcomes["submitted"]}
+    queries = [counted_by(function, query) for query in documented("promql")]
+    check_answers(store, queries, made, agent, durations)
 
 
 def test_the_four_questions_of_log_records(elsewhere: Elsewhere, logs_store: VictoriaLogs) -> None:
@@ -107,7 +60,7 @@ def test_the_four_questions_of_log_records(elsewhere: Elsewhere, logs_store: Vic
     )
     program, port, closed = elsewhere.client.executable, str(made.port), str(made.ports[1])
     talker = {"process.executable.name": program, "network.peer.address": ADDRESS, "network.peer.port": port}
-    assert bytes_by[0] == {**talker, "sent": str(made.sessions * _SENT), "received": "0"}
+    assert bytes_by[0] == {**talker, "sent": str(made.sessions * SENT), "received": "0"}
     durations = [
         float(each["tcplife.session.duration"])
         for each in logs_store.query(f"tcplife.netns:={elsewhere.inode} network.peer.port:={port}")
@@ -140,7 +93,7 @@ def test_what_becomes_of_a_record(elsewhere: Elsewhere, logs_store: VictoriaLogs
     assert client["_stream"] == "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in stream.items()) + "}"
     assert (client["severity_number"], client["severity_text"]) == ("9", "INFO")
     assert (failed["severity_number"], failed["severity_text"]) == ("13", "WARN")
-    assert (client["process.pid"], client["tcplife.bytes.sent"]) == (str(elsewhere.client.pid), str(_SENT))
+    assert (client["process.pid"], client["tcplife.bytes.sent"]) == (str(elsewhere.client.pid), str(SENT))
     assert client["service.name"] == client["telemetry.sdk.name"] == "otel-tcplife"
 
 

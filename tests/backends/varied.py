@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from otel_tcplife.instruments import CARDINALITY_LIMIT
 from tests.support.background_process import free_ports
@@ -65,7 +66,10 @@ def _unanswered(elsewhere: Elsewhere, port: int) -> None:
     elsewhere.client.tell("close", "u")
 
 
-def overflow(elsewhere: Elsewhere) -> None:
-    """Connects to more ports than a metric has attribute sets."""
-    for port in range(10000, 10000 + CARDINALITY_LIMIT + 1):
+def overflow(elsewhere: Elsewhere, besides: Ports | None = None) -> int:
+    """Connects to more ports than a metric has attribute sets, none of them one of these; return to how many."""
+    taken = astuple(besides) if besides else ()
+    ports = [*itertools.islice((port for port in range(10000, 20000) if port not in taken), CARDINALITY_LIMIT + 1)]
+    for port in ports:
         elsewhere.refused(1, to=port)
+    return len(ports)

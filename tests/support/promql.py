@@ -43,6 +43,17 @@ class PromqlStore:
         now = time.time()
         return self._get("/api/v1/series", **{"match[]": selector, "start": str(now - 3600), "end": str(now + 60)})
 
+    def values(self, selector: str) -> list[list[tuple[float, float]]]:
+        """Time and value of all that each series has in the range of the selector."""
+        data = self._get("/api/v1/query", query=selector, time=str(time.time()))
+        return [[(at, float(value)) for at, value in each["values"]] for each in data["result"]]
+
+    def firing(self) -> set[str]:
+        """The names of the alerts of Prometheus that fire."""
+        return {
+            each["labels"]["alertname"] for each in self._get("/api/v1/alerts")["alerts"] if each["state"] == "firing"
+        }
+
     def _get(self, path: str, **parameters: str) -> Any:
         with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}") as answer:
             told = json.load(answer)
