@@ -16,6 +16,7 @@ from tests.support.elsewhere import network_elsewhere
 from tests.support.host_agent import HostAgent
 from tests.support.otlp_receiver import Answer, FileReceiver, HttpReceiver
 from tests.support.patience import eventually
+from tests.support.place import cgroup, move
 from tests.support.prometheus import ANCHORED, DELTAS, START_TIMES, Prometheus, prometheus
 from tests.support.promql import PromqlStore
 from tests.support.received import read_otlp_json_lines
@@ -98,6 +99,27 @@ def test_exponential_histograms_are_native(tmp_path: Path) -> None:
         assert store.sums(f"sum(histogram_count({mine}))") == {(): 2 * made.sessions}
         [p99] = store.query(f"histogram_quantile(0.99, sum(increase({mine}[1h])))")
         assert p99.value > 0
+
+
+def test_a_container_is_told_by_its_labels(tmp_path: Path) -> None:
+    """It has no job and no instance, as our service is not the container's."""
+    pod, container = "8a1f6d8e-6c7e-4f5c-9d0d-d3a2e5b8c111", "c" * 64
+    with (
+        cgroup(f"kubepods/pod{pod}/{container}") as place,
+        network_elsewhere() as elsewhere,
+        Prometheus(tmp_path / "prometheus") as prometheus,
+    ):
+        made = Made(elsewhere)
+        move(elsewhere.client.pid, place)
+        with HostAgent(["--no-table"], {**_OFTEN, **prometheus.environ}):
+            made.more(3, 0)
+        [client, server] = prometheus.store.query(
+            f'sort_desc(tcplife_io_bytes_total{{server_port="{made.port}", network_io_direction="transmit"}})'
+        )
+    assert (client.labels["container_id"], client.labels["k8s_pod_uid"]) == (container, pod)
+    assert not {"job", "instance"} & client.labels.keys()
+    assert client.labels["host_name"] == server.labels["host_name"]
+    assert server.labels["job"] == "otel-tcplife"
 
 
 def test_every_query_of_the_dashboard_has_an_answer(tmp_path: Path) -> None:
