@@ -10,7 +10,7 @@ import pytest
 from tests.support.elsewhere import Elsewhere, network_elsewhere
 from tests.support.victoria import VictoriaLogs, VictoriaMetrics, victoria_logs, victoria_metrics
 
-_NO_GO = "there is no Go new enough to build this store with: go.mod of its release says which"
+NO_GO = "there is no Go new enough to build this store with: go.mod of its release says which"
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def metrics_store(tmp_path: Path) -> Iterator[VictoriaMetrics]:
     """VictoriaMetrics, empty."""
     binary = victoria_metrics()
     if binary is None:
-        pytest.skip(_NO_GO)
+        pytest.skip(NO_GO)
     with VictoriaMetrics(binary, tmp_path / "victoria-metrics") as store:
         yield store
 
@@ -28,7 +28,7 @@ def logs_store(tmp_path: Path) -> Iterator[VictoriaLogs]:
     """VictoriaLogs, empty."""
     binary = victoria_logs()
     if binary is None:
-        pytest.skip(_NO_GO)
+        pytest.skip(NO_GO)
     with VictoriaLogs(binary, tmp_path / "victoria-logs") as store:
         yield store
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from otel_tcplife.instruments import CARDINALITY_LIMIT
-from tests.backends.alerts import expressions, pending
+from tests.backends.alerts import ALERTS, expressions, pending
+from tests.backends.conftest import NO_GO
 from tests.backends.questions import Made
 from tests.backends.varied import overflow
 from tests.support.background_process import free_ports
@@ -19,10 +23,22 @@ from tests.support.otlp_receiver import Answer, HttpReceiver
 from tests.support.patience import eventually
 from tests.support.promql import Sample
 from tests.support.traffic import Traffic
-from tests.support.victoria import VictoriaMetrics
+from tests.support.victoria import VictoriaMetrics, victoria_metrics
 
 _OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "500"}
 _LOGS = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
+
+
+@pytest.mark.parametrize(("right", "wrong", "status"), [("", "", 0), ("> 300", "> > 300", 255), ("expr:", "exp:", 255)])
+def test_vmalert_takes_the_rules(right: str, wrong: str, status: int, tmp_path: Path) -> None:
+    """And does not take wrong ones, so that this can fail."""
+    binary = victoria_metrics("vmalert")
+    if binary is None:
+        pytest.skip(NO_GO)
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text(ALERTS.read_text().replace("increase(", "increase_pure(").replace(right, wrong))
+    checked = subprocess.run([binary, "-dryRun", f"-rule={rules}"], check=False, capture_output=True, text=True)
+    assert checked.returncode == status, checked.stderr
 
 
 def _asked(store: VictoriaMetrics) -> dict[str, list[Sample]]:

@@ -15,9 +15,9 @@ from tests.support.go_program import go_program
 from tests.support.promql import PromqlStore
 
 
-def victoria_metrics() -> Path | None:
-    """Its binary; None without Go."""
-    return go_program("github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics", "v1.151.0")
+def victoria_metrics(program: str = "victoria-metrics") -> Path | None:
+    """The binary of this program of it; None without Go."""
+    return go_program(f"github.com/VictoriaMetrics/VictoriaMetrics/app/{program}", "v1.151.0")
 
 
 def victoria_logs() -> Path | None:
