@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ from tests.backends.varied import Ports, overflow, varied_sessions
 from tests.dashboard import DASHBOARD, dashboard
 from tests.support.collector import VICTORIA_CONFIG, Collector, otelcol
 from tests.support.elsewhere import Elsewhere
-from tests.support.host_agent import HostAgent
+from tests.support.host_agent import COMMAND, HostAgent
 from tests.support.patience import eventually
 from tests.support.victoria import VictoriaLogs, VictoriaMetrics
 
+_RECORDING = Path(__file__).parents[1] / "unit" / "replay" / "recordings" / "times.csv"
 _ZERO_IN_HEALTH = {"Lost", "Queue", "Spool"}
 """Panels that have data, but nothing above zero, where all is well."""
 
@@ -65,6 +68,23 @@ def _records(store: VictoriaLogs, elsewhere: Elsewhere) -> int:
     store.flush()
     [counted] = store.query(f"tcplife.netns:={elsewhere.inode} | count() n")
     return int(counted["n"])
+
+
+def test_a_recording_has_neither_programs_nor_ports(metrics_store: VictoriaMetrics) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    command = [COMMAND, "--replay", str(_RECORDING), "--no-table"]
+    subprocess.run(command, env={**env, **metrics_store.environ}, check=True, capture_output=True)
+    metrics_store.flush()
+    by = {panel["title"]: queries(panel, "increase_pure") for panel in panels()}
+    labels = {
+        "Sessions by process": ("process_executable_name", ""),
+        "Sessions by port": ("server_port", ""),
+        "Sessions by network of the peer": ("tcplife_peer_network", "loopback"),
+    }
+    for title, (label, value) in labels.items():
+        assert [*metrics_store.store.sums(by[title][0], label)] == [(value,)]
+    assert metrics_store.store.query(by["Duration by port"][0])
+    assert not metrics_store.store.query(by["Round trip time"][0])
 
 
 def test_a_variable_that_is_not_known_is_an_error() -> None:
