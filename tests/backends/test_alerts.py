@@ -14,6 +14,7 @@ import pytest
 from otel_tcplife.instruments import CARDINALITY_LIMIT
 from tests.backends.alerts import ALERTS, expressions, pending
 from tests.backends.conftest import NO_GO
+from tests.backends.documented import counted_by, documented
 from tests.backends.questions import Made
 from tests.backends.varied import overflow
 from tests.support.background_process import free_ports
@@ -48,6 +49,12 @@ def _asked(store: VictoriaMetrics) -> dict[str, list[Sample]]:
 
 def _outcomes(samples: list[Sample]) -> dict[str, float]:
     return {sample.labels["tcplife_outcome"]: sample.value for sample in samples}
+
+
+def _balance(store: VictoriaMetrics) -> list[dict[str, float]]:
+    """What became of sessions and of records, by outcome, as docs/backends.md asks for it."""
+    asked = [counted_by("increase_pure", query) for query in documented("promql")[3:]]
+    return [_outcomes(store.store.query(query)) for query in asked]
 
 
 def _said(agent: HostAgent, outcome: str) -> int:
@@ -96,6 +103,9 @@ def test_records_that_the_receiver_rejects(elsewhere: Elsewhere, metrics_store: 
     [alert] = _asked(metrics_store)["TcplifeRecordsLost"]
     assert (alert.labels["tcplife_exporter"], alert.labels["tcplife_outcome"]) == ("otlp", "rejected")
     assert alert.value == _said(agent, "rejected") >= 60
+    seen, records = _balance(metrics_store)
+    assert seen["submitted"] == sum(records.values())
+    assert records["rejected"] == alert.value
 
 
 def test_sessions_that_the_ring_has_no_room_for(metrics_store: VictoriaMetrics) -> None:
@@ -109,6 +119,8 @@ def test_sessions_that_the_ring_has_no_room_for(metrics_store: VictoriaMetrics) 
     traffic.close()
     lost = _outcomes(_asked(metrics_store)["TcplifeSessionsLost"])
     assert lost["ring_full"] == _said(agent, "ring_full") > 0
+    seen, _ = _balance(metrics_store)
+    assert sum(seen.values()) == _said(agent, "sessions ended") > seen["submitted"]
 
 
 def _has(store: VictoriaMetrics, expression: str) -> bool:
