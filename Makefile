@@ -53,7 +53,7 @@ format: $(VENV)/installed-test ## format Python and C, and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
 
-test-fleet: setup-test ## Collectors that take longer to build than `make test` may
+test-fleet: setup-test ## what takes longer to build than `make test` may: another Collector, Prometheus
 	$(BIN)/pytest tests/fleet
 
 test-registry: setup-test ## the checker of semantic conventions, weaver, on docs/registry/; it has to be on PATH

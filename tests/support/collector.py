@@ -24,6 +24,7 @@ METRICS_FROM_LOGS_CONFIG = _CONFIG_DIRECTORY / "metrics-from-logs.yaml"
 REDUCE_CONFIG = _CONFIG_DIRECTORY / "reduce.yaml"
 SERVICE_GRAPH_CONFIG = _CONFIG_DIRECTORY / "service-graph.yaml"
 OTLP_FILE_CONFIG = _CONFIG_DIRECTORY / "otlp-file.yaml"
+VICTORIA_CONFIG = _CONFIG_DIRECTORY / "victoria.yaml"
 
 _NO_GO = 1
 # Permanent at once, so that a Collector without an upstream costs a test no time.

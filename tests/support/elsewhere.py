@@ -23,12 +23,12 @@ class Elsewhere:
     server: Actor
     inode: int
 
-    def sessions(self, count: int, *, sent: int = 0, address: str = ADDRESS) -> set[int]:
-        """Make so many, in each of which the client sends so much; return the client's ports."""
-        self.server.tell("listen", "listener", address, [], PORT)
+    def sessions(self, count: int, *, sent: int = 0, address: str = ADDRESS, to: int = PORT) -> set[int]:
+        """Make so many to this port, in each of which the client sends so much; return the client's ports."""
+        self.server.tell("listen", "listener", address, [], to)
         ports: set[int] = set()
         for _ in range(count):
-            port, error = self.client.connect("c", address, PORT)
+            port, error = self.client.connect("c", address, to)
             assert not error
             self.server.tell("accept", "listener", "s")
             if sent:
@@ -41,12 +41,12 @@ class Elsewhere:
         assert len(ports) == count
         return ports
 
-    def refused(self, count: int) -> set[int]:
-        """Try so many connects that nobody listens to; return their ports."""
-        return {self._refused() for _ in range(count)}
+    def refused(self, count: int, *, to: int = CLOSED_PORT) -> set[int]:
+        """Try so many connects to this port, on which nobody listens; return their ports."""
+        return {self._refused(to) for _ in range(count)}
 
-    def _refused(self) -> int:
-        port, error = self.client.connect("c", ADDRESS, CLOSED_PORT)
+    def _refused(self, to: int) -> int:
+        port, error = self.client.connect("c", ADDRESS, to)
         assert error == "ECONNREFUSED"
         return port
 

@@ -29,7 +29,7 @@ def test_each_link_within_the_repository_leads_somewhere(document: Path) -> None
 
 
 def test_readme_leads_to_each_document() -> None:
-    links = re.findall(r"\]\((docs/[\w./-]+)\)", (_ROOT / "README.md").read_text())
+    links = re.findall(r"\]\((docs/[\w./-]+\.md)\)", (_ROOT / "README.md").read_text())
     assert sorted(links) == sorted(str(document.relative_to(_ROOT)) for document in _DOCUMENTS[1:])
 
 

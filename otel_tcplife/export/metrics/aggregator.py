@@ -81,9 +81,11 @@ class Aggregator:
         self._host = host
         self._lock = threading.Lock()
         self._pending: list[SessionBatch] = []
-        self._started = time.time_ns()
+        self._started = self._last_collected = time.time_ns()
         self._window = self._collected_window = self._new_window(self._started)
         self._counted: dict[_Key, _Counted] = {}
+        self._begun: dict[_Key, int] = {}
+        """When each data point of a counter begins, in Unix ns: the last collecting before it was first there."""
         self._collected: list[Point | tuple[_Key, _Counted | None] | None] = []
         """Where each data point of the last collecting comes from; of a counter, with what was exported before.
 
@@ -145,6 +147,7 @@ class Aggregator:
             if self._preference.delta_histograms:
                 self._window = self._new_window(now)
             self._window.collected(now)
+            self._last_collected = now
             self._changed.clear()
             self._undelivered = None
         return MetricsData(resource_metrics)
@@ -169,8 +172,9 @@ class Aggregator:
 
     def _start_by(self, now: int) -> None:
         """Have nothing begin later than now, as it would where the clock was set back."""
-        self._started = min(self._started, now)
+        self._started, self._last_collected = min(self._started, now), min(self._last_collected, now)
         self._window.start_by(now)
+        self._begun = {key: min(start, now) for key, start in self._begun.items()}
         self._counted = {key: counted._replace(at=min(counted.at, now)) for key, counted in self._counted.items()}
 
     def put_back(self, undelivered: Iterable[int]) -> None:
@@ -225,7 +229,7 @@ class Aggregator:
         points: list[NumberDataPoint] = []
         for attributes, total in self._counters[counter]():
             before = self._exported_before(counter.name, attributes, total, now)
-            since = before if delta and before else _Counted(0, self._started)
+            since = before if delta and before else _Counted(0, self._begin(counter.name, attributes))
             assert not isinstance(since.total, Durations)
             points.append(NumberDataPoint(attributes, since.at, now, total - since.total))
         data = Sum(points, _temporality(delta), is_monotonic=counter.monotonic)
@@ -238,11 +242,14 @@ class Aggregator:
         points: list[HistogramDataPoint] = []
         for attributes, total in self._itself.durations() if self._itself else ():
             before = self._exported_before(metric.name, attributes, total, now)
-            since = before if delta and before else _Counted(Durations(), self._started)
+            since = before if delta and before else _Counted(Durations(), self._begin(metric.name, attributes))
             assert isinstance(since.total, Durations)
             values = total - since.total
             points.append(_histogram_point(attributes, since.at, now, values, metric.bounds))
         yield Metric(metric.name, metric.brief, metric.unit, Histogram(points, _temporality(delta)))
+
+    def _begin(self, metric: str, attributes: Mapping[str, str]) -> int:
+        return self._begun.setdefault(_Key(metric, frozenset(attributes.items())), self._last_collected)
 
     def _exported_before(
         self, metric: str, attributes: Mapping[str, str], total: float | Durations, now: int

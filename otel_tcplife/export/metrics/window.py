@@ -12,7 +12,7 @@ from otel_tcplife.export.metrics.distribution import Grouping
 from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets
 from otel_tcplife.export.metrics.series import Keys, Rows, Series
 from otel_tcplife.export.metrics.sums import Sums
-from otel_tcplife.host import THE_HOST, Entity, Host
+from otel_tcplife.host import Entity, Host
 from otel_tcplife.instruments import HISTOGRAMS, SUMS, HistogramMetric, SessionMetric
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
@@ -37,7 +37,6 @@ class Window:
     def __init__(self, host: Host, start: int, *, exponential: bool) -> None:
         """`start` is the Unix time in ns from which on sessions are added."""
         self._host = host
-        self._start = start
         self._last_collected = start
         buckets = ExponentialBuckets if exponential else ExplicitBuckets
         self._buckets = [
@@ -45,10 +44,8 @@ class Window:
         ]
         made: dict[object, Series] = {}
         self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in METRICS]
-        self._starts: dict[Entity, int] = {}
-        """Of those that were first met, or met again, after the window began."""
-        self._earlier_starts: dict[Point, int] = {}
-        """Of rows that have values of an earlier window."""
+        self._starts: dict[Point, int] = {}
+        """When the data of each data point that was collected begin, in Unix ns."""
 
     def add(self, batch: SessionBatch, *, go_on: bool = False) -> Sequence[Entity]:
         """Add sessions, of which there are some; return the entities that they are of.
@@ -57,9 +54,6 @@ class Window:
         """
         columns = SessionColumns(batch, self._host)
         keys = Keys(columns)
-        for entity in keys.entities:
-            if entity != THE_HOST:
-                self._starts.setdefault(entity, self._last_collected)
         by_key = Grouping(keys.of_records)
         grouped: dict[Series, Grouping] = {}
         for metric, series, buckets in zip(METRICS, self._series, self._buckets):
@@ -84,19 +78,15 @@ class Window:
             series: [row for entity in entities for row in series.forget(entity)]
             for series in dict.fromkeys(self._series)
         }
-        for entity in entities:
-            self._starts.pop(entity, None)
         for metric, (series, buckets) in enumerate(zip(self._series, self._buckets)):
             buckets.clear(np.array(forgotten[series], np.intp))
             for row in forgotten[series]:
-                self._earlier_starts.pop(Point(metric, row), None)
+                self._starts.pop(Point(metric, row), None)
 
     def start_by(self, now: int) -> None:
         """Have begun by this Unix time in ns, though the clock was at a later one."""
-        self._start = min(self._start, now)
         self._last_collected = min(self._last_collected, now)
-        self._starts = {entity: min(start, now) for entity, start in self._starts.items()}
-        self._earlier_starts = {point: min(start, now) for point, start in self._earlier_starts.items()}
+        self._starts = {point: min(start, now) for point, start in self._starts.items()}
 
     def collected(self, now: int) -> None:
         """All data points were collected: what is met anew begins at this Unix time in ns."""
@@ -134,12 +124,14 @@ class Window:
             buckets.grow(len(series.rows))
             buckets.merge(own, earlier._buckets[index], row)  # pyright: ignore[reportArgumentType] both are of the same kind
             merged = Point(index, own)
-            self._earlier_starts[merged] = min(earlier._started(point), self._started(merged))
+            self._starts[merged] = min(earlier._started(point), self._started(merged))
 
     def _started(self, point: Point) -> int:
-        """When the data of a data point begin, in Unix ns."""
-        known = self._earlier_starts.get(point)
-        return self._starts.get(self.entity_of(point), self._start) if known is None else known
+        """When the data of a data point begin, in Unix ns: a new one was not there at the last collecting.
+
+        A start in the far past would hide the growth from 0: no store looks so far back.
+        """
+        return self._starts.setdefault(point, self._last_collected)
 
 
 def _likeness(metric: SessionMetric) -> object:
