@@ -165,6 +165,7 @@ def test_the_defaults_of_a_process() -> None:
 _OF_ALL: dict[str, tuple[object, str]] = {
     "scope": ("host", "process"),
     "export": ("helper", "providers"),
+    "trace_context": (True, "false"),
     "local_ports": ([80, 81], "443"),
     "remote_ports": ((5432,), "1,2"),
     "ip_version": (6, "4"),
@@ -229,13 +230,14 @@ def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -
             peer_networks=("lab", "public"),
             executables=("nginx",),
         ),
+        trace_context=True,
     )
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"ports": 80}, "there is no option 'ports'; use one of scope, export, pid, local_ports, remote_ports, "),
+        ({"ports": 80}, "there is no option 'ports'; use one of scope, export, trace_context, pid, local_ports, remote_ports, "),
         ({"scope": "all"}, "scope: unknown scope 'all'; use process or host"),
         ({"local_ports": [80, -1]}, "local_ports: '-1' is not a port; give a number from 1 to 65535"),
         ({"local_ports": ""}, "local_ports: '' is not a port; give a number from 1 to 65535"),
