@@ -237,7 +237,7 @@ def test_what_is_given_comes_before_the_variable_and_that_before_the_default() -
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"ports": 80}, "there is no option 'ports'; use one of scope, export, trace_context, pid, local_ports, remote_ports, "),
+        ({"ports": 80}, "there is no option 'ports'; use one of scope, export, trace_context, pid, local_ports, "),
         ({"scope": "all"}, "scope: unknown scope 'all'; use process or host"),
         ({"local_ports": [80, -1]}, "local_ports: '-1' is not a port; give a number from 1 to 65535"),
         ({"local_ports": ""}, "local_ports: '' is not a port; give a number from 1 to 65535"),

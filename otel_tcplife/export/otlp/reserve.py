@@ -20,12 +20,13 @@ class Reserve:
         self._is_held = False
         self.hold()
 
-    def hold(self) -> None:
-        """Take the room, unless it is taken, or there is none."""
+    def hold(self) -> bool:
+        """Take the room, unless it is taken, or there is none; return whether it is taken."""
         if not self._is_held:
             self._is_held = self._resize(_BYTES)
             if not self._is_held:
                 self._resize(0)
+        return self._is_held
 
     def give(self) -> bool:
         """Give the room back to the disk; return whether there was any."""

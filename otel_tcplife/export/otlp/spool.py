@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -122,6 +123,8 @@ class Spool:
         request, body = spool_file.joined(requests)
         if self.bytes + len(body) > self._most_bytes:
             raise CannotSpool(f"the spool {self.directory} is full")
+        if not self._reserve.hold():  # what is added now would take the room to take something out
+            raise CannotSpool(f"the spool {self.directory}: {os.strerror(errno.ENOSPC)}")
 
         def insert(connection: sqlite3.Connection) -> Waiting:
             waiting = Waiting(self._newest + 1, stream, request, len(body))

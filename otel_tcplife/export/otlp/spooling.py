@@ -117,6 +117,7 @@ class SpoolingLogExporter:
         self._thread.join(deadline.remaining)
         with self._changed, suppress(CannotSpool):  # what is still being sent may arrive, and come again
             self._is_left = True
+            self._take_out_settled()
             if waiting := self._spool.items(self.name):
                 logger.info("%d records wait in %s for the next start", waiting, self._spool.directory)
         self._sender.close()
@@ -226,7 +227,10 @@ class SpoolingLogExporter:
         """Take a request out of the spool, and those that could not be taken out before: none is sent again."""
         self._after = waiting.id
         self._settled.append(waiting)
-        with suppress(CannotSpool):
+        self._take_out_settled()
+
+    def _take_out_settled(self) -> None:
+        with suppress(CannotSpool):  # a full disk may have no room to write even that; later, then
             while self._settled:
                 self._spool.settle(self._settled[-1], [])
                 self._settled.pop()
