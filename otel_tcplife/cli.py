@@ -36,26 +36,27 @@ _EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return exit_code_of(lambda: _command(_parser().parse_args(arguments)))
+    return exit_code_of(lambda: _command(parser().parse_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = Parser(
         prog="otel-tcplife",
         description="Trace the lifespan of TCP sessions, summarize, and export them as OpenTelemetry logs and metrics",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EXAMPLES,
     )
-    parser.add_argument("-T", "--time", action="store_true", help="include time column on output (HH:MM:SS)")
-    parser.add_argument("-t", "--timestamp", action="store_true", help="include timestamp on output (seconds)")
-    parser.add_argument("-w", "--wide", action="store_true", help="wide column output (fits IPv6 addresses)")
-    parser.add_argument("-s", "--csv", action="store_true", help="comma separated values output")
+    options.add_argument("-T", "--time", action="store_true", help="include time column on output (HH:MM:SS)")
+    options.add_argument("-t", "--timestamp", action="store_true", help="include timestamp on output (seconds)")
+    options.add_argument("-w", "--wide", action="store_true", help="wide column output (fits IPv6 addresses)")
+    options.add_argument("-s", "--csv", action="store_true", help="comma separated values output")
     for option in OPTIONS:
         if option.flags:
-            _add_flags(parser, option)
-    _add_own_options(parser)
-    parser.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
-    return parser
+            _add_flags(options, option)
+    _add_own_options(options)
+    options.add_argument("--version", action="version", version=f"otel-tcplife {__version__}")
+    return options
 
 
 def _add_own_options(parser: argparse.ArgumentParser) -> None:
