@@ -40,6 +40,7 @@ class Announcements:
 
     def __init__(self, map_fd: int, *, spans: bool, exporters: bool) -> None:
         """Own the descriptor of the map `connecting`. Say the span of each, or that it is an exporter's, or both."""
+        self._process = os.getpid()
         self._map = map_fd
         self._id = _map_id(map_fd)
         self._of_thread = threading.local()
@@ -48,6 +49,11 @@ class Announcements:
         global _announcements
         _wrap_connects()
         _announcements = (*_announcements, self)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is of the process that this one was forked by."""
+        return os.getpid() != self._process
 
     def end(self) -> None:
         """Say no more. Idempotent."""
@@ -93,6 +99,13 @@ class Announcements:
             return _VALUE.pack(b"", b"", 0, True) if hidden else None
         trace_id, span_id = span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big")
         return _VALUE.pack(trace_id, span_id, span.trace_flags & 0xFF, hidden)
+
+
+def end_inherited() -> None:
+    """Say nothing more to the program of a process that this one was forked by: it has gone."""
+    for announcements in _announcements:
+        if announcements.is_inherited:
+            announcements.end()
 
 
 def _wrap_connects() -> None:

@@ -8,7 +8,7 @@ import threading
 # np.unique() would import it in our thread: what one thread imports while another forks, a child never can
 import numpy.ma  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
-from otel_tcplife.connecting import Announcements
+from otel_tcplife.connecting import Announcements, end_inherited
 from otel_tcplife.export.sdk.at_exit import HeldByProviders
 from otel_tcplife.export.sdk.emit import LoggerProvider, Providers, provider_logs
 from otel_tcplife.export.sdk.grpc_receivers import hide_grpc_receivers
@@ -43,6 +43,7 @@ class EmbeddedPipeline:
         assert attached.connecting is not None
         assert attached.receivers is not None
         self._receivers = attached.receivers
+        end_inherited()
         self._announcements = Announcements(os.dup(attached.connecting), spans=options.trace_context, exporters=True)
         self._deadline = Deadline(APPLICATION.shutdown_within)
         self._metrics = metrics

@@ -184,17 +184,13 @@ class Tracing:
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
         from otel_tcplife.probe.loader import attach_program, prepare_program
-        from otel_tcplife.probe.program import Connects
         from otel_tcplife.route import refuse_where_nothing_is_exported
 
         options = read_options(self._options)
         refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
         metrics, held = provider_metrics(meter_provider), HeldByProviders(logger_provider, meter_provider)
-        connects = Connects(announced=True, trace_context=options.trace_context)
-        program = prepare_program(
-            options.filters, options.sizes, options.interim, options.scope, hide_tracer=False, connects=connects
-        )
+        program = prepare_program(options, hide_tracer=False, has_announcements=True)
         with forks.held_off(), self._lock:
             attached = attach_program(program)
             if self._stopped.is_set() or not attached.is_first_of_host():

@@ -17,7 +17,6 @@ from otel_tcplife.log import logger
 from otel_tcplife.option import Option
 from otel_tcplife.options import Options, read_options
 from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program
-from otel_tcplife.probe.program import Connects
 from otel_tcplife.standard_error import log_to_standard_error
 from otel_tcplife.standard_variables import forget_empty_variables
 from otel_tcplife.terminal import open_standard_streams
@@ -70,9 +69,7 @@ def _prepared(request: Any) -> tuple[Options, Destinations, AttachedProgram]:
     options = read_options(request["options"])
 
     def load() -> AttachedProgram:
-        filters, sizes, interim, scope = options.filters, options.sizes, options.interim, options.scope
-        connects = Connects(announced=options.trace_context, trace_context=options.trace_context)
-        prepared = prepare_program(filters, sizes, interim, scope, hide_tracer=False, connects=connects)
+        prepared = prepare_program(options, hide_tracer=False, has_announcements=options.trace_context)
         return attach_program(prepared)
 
     with ThreadPoolExecutor(1) as threads:

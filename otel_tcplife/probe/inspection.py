@@ -52,14 +52,7 @@ def _inspect(chosen: argparse.Namespace) -> int:
 def program(options: Options) -> str:
     """The program that the command, or with scope `process` the plugin, would have compiled. Raise CannotTrace."""
     is_command = options.scope is Scope.HOST
-    chosen = chosen_text(
-        options.filters,
-        options.sizes,
-        options.scope,
-        interim=options.interim,
-        hide_tracer=is_command,
-        cpus=possible_cpus(),
-    )
+    chosen = chosen_text(options, cpus=possible_cpus(), hide_tracer=is_command)
     return text_of_kernel(chosen).text
 
 

@@ -20,7 +20,6 @@ from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counters
 from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program, refusals_explained
 from otel_tcplife.probe.pinned import open_pinned
-from otel_tcplife.probe.program import UNANNOUNCED, Connects
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.scan import Scan
 from otel_tcplife.session import SessionBatch, as_rows_of, concatenated, empty
@@ -49,14 +48,12 @@ def open_pinned_source(directory: str, options: Options) -> LiveSource:
 
     Raise BadUsage and CannotTrace.
     """
-    return LiveSource(open_pinned(Path(directory), options.filters, options.sizes, options.interim), options)
+    return LiveSource(open_pinned(Path(directory), options), options)
 
 
-def open_live_source(options: Options, *, hide_tracer: bool = True, connects: Connects = UNANNOUNCED) -> LiveSource:
+def open_live_source(options: Options, *, hide_tracer: bool = True, has_announcements: bool = False) -> LiveSource:
     """Load the program and trace, as prepare_program() and LiveSource do. Raise CannotTrace."""
-    program = prepare_program(
-        options.filters, options.sizes, options.interim, options.scope, hide_tracer=hide_tracer, connects=connects
-    )
+    program = prepare_program(options, hide_tracer=hide_tracer, has_announcements=has_announcements)
     return LiveSource(attach_program(program), options)
 
 

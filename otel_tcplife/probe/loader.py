@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from otel_tcplife.errors import CannotTrace, LacksPrivileges
-from otel_tcplife.options import Filters, Options, Scope, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe import kernel_objects
 from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
@@ -22,7 +22,7 @@ from otel_tcplife.probe.loaded import attach, closed_on_error, load
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.prepared import PreparedProgram, prepare
-from otel_tcplife.probe.program import UNANNOUNCED, Connects, chosen_text
+from otel_tcplife.probe.program import chosen_text
 from otel_tcplife.probe.requirements import PRIVILEGES, unmet
 from otel_tcplife.session import SESSION, SESSION_IN_SPAN
 
@@ -88,33 +88,20 @@ class AttachedProgram:
             self.stay.directory.close()
 
 
-def prepare_program(
-    filters: Filters,
-    sizes: Sizes,
-    interim: float = 0,
-    scope: Scope = Scope.HOST,
-    *,
-    hide_tracer: bool = True,
-    connects: Connects = UNANNOUNCED,
-) -> PreparedProgram:
-    """Have the program compiled, if no start before this one has, with interim reports after so many seconds if not 0.
+def prepare_program(options: Options, *, hide_tracer: bool = True, has_announcements: bool = False) -> PreparedProgram:
+    """Have the program compiled, if no start before this one has; see chosen_text().
 
-    `hide_tracer` leaves out the connections of this process, those of a host agent that exports what it finds. Raise
-    CannotTrace, with the reason and the remedy, where that cannot be.
+    Raise CannotTrace, with the reason and the remedy, where that cannot be.
     """
     with refusals_explained():
         refuse_where_unmet()
         cpus = possible_cpus()
-        return prepare(
-            chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus, connects=connects)
-        )
+        return prepare(chosen_text(options, cpus=cpus, hide_tracer=hide_tracer, has_announcements=has_announcements))
 
 
 def cache_of_command(options: Options) -> str:
     """The cache that has the compiled program which the command would load; empty where none has."""
-    filters, sizes, interim = options.filters, options.sizes, options.interim
-    chosen = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=possible_cpus())
-    cache = ProgramCache(cache_directory(), chosen)
+    cache = ProgramCache(cache_directory(), chosen_text(options, cpus=possible_cpus()))
     return cache.shown if cache.read() else ""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.log import logger
-from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.balance import TAKEN_SIZE
 from otel_tcplife.probe.compiled import CompiledProgram
@@ -32,7 +32,7 @@ _TRACER_SIZE = 16
 """Bytes of struct tracer in bpf/scope.h."""
 
 
-def open_pinned(directory: Path, filters: Filters, sizes: Sizes, interim: float) -> AttachedProgram:
+def open_pinned(directory: Path, options: Options) -> AttachedProgram:
     """Trace the whole host by the program that is pinned in this directory.
 
     It is used as it is where it is the one that these options ask for; else one is loaded, and takes its place. Raise
@@ -43,7 +43,7 @@ def open_pinned(directory: Path, filters: Filters, sizes: Sizes, interim: float)
         with refusals_explained():
             refuse_where_unmet()
             pins.lock()
-            return _Start(pins, filters, sizes, interim, possible_cpus()).attach()
+            return _Start(pins, options, possible_cpus()).attach()
     except BaseException:
         pins.close()
         raise
@@ -54,14 +54,12 @@ class _Start:
     """The start of a tracer."""
 
     pins: PinDirectory
-    filters: Filters
-    sizes: Sizes
-    interim: float
+    options: Options
     cpus: int
 
     def attach(self) -> AttachedProgram:
         """Have the right program in the hooks, and no other one pinned."""
-        wanted = stamp_here(self.filters, self.sizes, self.interim, self.cpus)
+        wanted = stamp_here(self.options, self.cpus)
         with ExitStack() as stack:
             sets = [stack.enter_context(closing(each)) for each in self._whole_sets()]
             newest = sets.pop() if sets else None
@@ -107,9 +105,7 @@ class _Start:
 
     def _load(self, alike: PinnedSet | None, made: dict[str, int]) -> None:
         """Have the maps, the scan and the programs made, on the maps of another set where that holds the same."""
-        chosen = chosen_text(
-            self.filters, self.sizes, Scope.HOST, interim=self.interim, hide_tracer=True, cpus=self.cpus
-        )
+        chosen = chosen_text(self.options, cpus=self.cpus)
         with ExitStack() as stack:
             pinned = [name for name in map_names(chosen) if alike and alike.has(f"map_{name}")]
             kept = {name: stack.enter_context(alike.opened(f"map_{name}")) for name in pinned} if alike else {}
@@ -127,7 +123,7 @@ class _Start:
     def _flows_before(self, kept: dict[str, int]) -> dict[str, int]:
         """The flows that the program takes over in a map of another size, if there are such."""
         before = kept.pop("flows_before", None)
-        if "flows" in kept and bpf.map_info(kept["flows"]).max_entries != self.sizes.max_sessions:
+        if "flows" in kept and bpf.map_info(kept["flows"]).max_entries != self.options.sizes.max_sessions:
             flows = kept.pop("flows")
             if before is not None:
                 _move(before, flows)

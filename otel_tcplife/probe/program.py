@@ -8,11 +8,11 @@ import mmap
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from enum import IntEnum
 from pathlib import Path
 
-from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Scope, Sizes
+from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Options, Scope, Sizes
 from otel_tcplife.probe.btf import Btf, Member, NotInKernel
 from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
 from otel_tcplife.session import (
@@ -73,28 +73,16 @@ def bpf_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
-@dataclass(frozen=True)
-class Connects:
-    """What an application says of the connections that it makes, see connecting.h."""
-
-    announced: bool = False
-    """Whether it says anything."""
-    trace_context: bool = False
-    """Whether rows of the ring are of dtype SESSION_IN_SPAN, with the span in which it connected."""
-
-
-UNANNOUNCED = Connects()
-
-
 def program_text(
-    btf: Btf, filters: Filters, sizes: Sizes, scope: Scope, *, interim: float, hide_tracer: bool, cpus: int
+    btf: Btf, options: Options, *, cpus: int, hide_tracer: bool = True, has_announcements: bool = False
 ) -> str:
-    """The whole program; `interim` in seconds, 0 for no interim reports.
+    """The whole program, see chosen_text().
 
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    return text_here(chosen_text(filters, sizes, scope, interim=interim, hide_tracer=hide_tracer, cpus=cpus), btf)
+    chosen = chosen_text(options, cpus=cpus, hide_tracer=hide_tracer, has_announcements=has_announcements)
+    return text_here(chosen, btf)
 
 
 def text_here(chosen: str, btf: Btf) -> str:
@@ -102,23 +90,18 @@ def text_here(chosen: str, btf: Btf) -> str:
     return "\n".join([*_defines(_members(chosen, btf)), chosen])
 
 
-def chosen_text(
-    filters: Filters,
-    sizes: Sizes,
-    scope: Scope,
-    *,
-    interim: float,
-    hide_tracer: bool,
-    cpus: int,
-    connects: Connects = UNANNOUNCED,
-) -> str:
-    """The program without what it needs of the kernel's BTF: it is the same whenever it is for the same kernel."""
-    macros = {**_enumerators(), **_sizes(sizes, cpus), **_selection(filters)}
-    macros["SCOPE_PROCESS"] = str(int(scope is Scope.PROCESS))
+def chosen_text(options: Options, *, cpus: int, hide_tracer: bool = True, has_announcements: bool = False) -> str:
+    """The program without what it needs of the kernel's BTF: it is the same whenever it is for the same kernel.
+
+    `hide_tracer` leaves out the connections of the tracer. With `has_announcements`, an application says something of
+    the connections that it makes, see connecting.h; only then does it say in which span.
+    """
+    macros = {**_enumerators(), **_sizes(options.sizes, cpus), **_selection(options.filters)}
+    macros["SCOPE_PROCESS"] = str(int(options.scope is Scope.PROCESS))
     macros["HIDE_TRACER"] = str(int(hide_tracer))
-    macros["CONNECTS_ANNOUNCED"] = str(int(connects.announced))
-    macros["TRACE_CONTEXT"] = str(int(connects.trace_context))
-    macros["INTERIM"] = f"{int(interim * 1e9)}ULL"
+    macros["CONNECTS_ANNOUNCED"] = str(int(has_announcements))
+    macros["TRACE_CONTEXT"] = str(int(has_announcements and options.trace_context))
+    macros["INTERIM"] = f"{int(options.interim * 1e9)}ULL"
     return "\n".join([*_defines(macros), _spliced(), *_layout_assertions()])
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from otel_tcplife.options import Filters, Scope, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.counters import NUMBERS
 from otel_tcplife.probe.program import chosen_text, layout_text
 from otel_tcplife.session import SESSION
@@ -51,9 +51,9 @@ class Stamp:
         return np.dtype(fields)
 
 
-def stamp_here(filters: Filters, sizes: Sizes, interim: float, cpus: int) -> Stamp:
+def stamp_here(options: Options, cpus: int) -> Stamp:
     """That of the program that this version of the command would load, of which nothing is pinned yet."""
-    text = chosen_text(filters, sizes, Scope.HOST, interim=interim, hide_tracer=True, cpus=cpus)
+    text = chosen_text(options, cpus=cpus)
     row: Any = cast(Any, SESSION).descr
     return Stamp(
         program=_digest(text),

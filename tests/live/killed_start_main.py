@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options, Sizes
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.pinned import open_pinned
 
@@ -38,7 +38,7 @@ def main() -> None:
     for module, name in _DOES:
         setattr(module, name, counted(getattr(module, name)))
     # Of the size that HostAgent's ring has: what the ring of another program had would be read here, and go
-    open_pinned(pins, Filters(), Sizes(ring_bytes=RING_BYTES), interim=3600 + int(sys.argv[2]))
+    open_pinned(pins, Options(sizes=Sizes(ring_bytes=RING_BYTES), interim=3600 + int(sys.argv[2])))
 
 
 if __name__ == "__main__":

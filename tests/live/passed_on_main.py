@@ -24,7 +24,7 @@ from otel_tcplife import environment_variables
 from otel_tcplife.capabilities import capabilities_of, prctl, set_capabilities
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.helper.start import start_helper
-from otel_tcplife.options import Filters, Sizes
+from otel_tcplife.options import Options
 from otel_tcplife.probe.loader import attach_program, prepare_program
 from otel_tcplife.probe.start_process import start_process
 from tests.support.seccomp import refuse
@@ -103,7 +103,7 @@ def main() -> None:
 
     setattr(subprocess, "Popen", look)  # noqa: B010 for its type
     told: dict[str, Any] = {"passed on": _of_child(start_process, python), "before": before}
-    told["errors"] = [_error(lambda: attach_program(prepare_program(Filters(), Sizes())).close())]
+    told["errors"] = [_error(lambda: attach_program(prepare_program(Options())).close())]
     sys.executable = python  # as where Python is embedded in the program that has the capabilities
     told["errors"].append(_error(lambda: start_helper({}, Resource.get_empty())))
     told["meanwhile"] = sorted(meanwhile)

@@ -121,10 +121,7 @@ def test_other_options_are_another_program(changed: dict[str, str], tmp_path: Pa
 def _cache_of(cache: Path) -> ProgramCache:
     """Where the program is of an agent with no other options than HostAgent gives it."""
     options = read_options({"scope": Scope.HOST, "ring_bytes": 64 << 20}, {})
-    text = chosen_text(
-        options.filters, options.sizes, Scope.HOST, interim=0, hide_tracer=True, cpus=possible_cpus()
-    )  # fmt: skip
-    return ProgramCache(cache, text)
+    return ProgramCache(cache, chosen_text(options, cpus=possible_cpus()))
 
 
 def _refused_scan(program: CompiledProgram) -> CompiledProgram:

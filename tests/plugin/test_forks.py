@@ -48,8 +48,8 @@ def server() -> Iterator[_Server]:
 
 
 def _tracing(app: Traced) -> set[int]:
-    """The processes that traced themselves."""
-    return {told["pid"] for told in app.told if told.get("bpf")}
+    """The processes that traced themselves. What they fork has a map, to announce its connections in."""
+    return {told["pid"] for told in app.told if any(kind == "link" for kind, _ in told.get("bpf", ()))}
 
 
 def _run(name: str, receiver: Receiver) -> Traced:

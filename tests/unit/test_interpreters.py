@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_tcplife.errors import CannotTrace
-from otel_tcplife.options import CACHE, Filters, Sizes
+from otel_tcplife.options import CACHE, Options
 from otel_tcplife.probe import compiler, interpreters, loader
 from otel_tcplife.probe.interpreters import HELPER_MARK, NoBcc, bcc_interpreters, run_helper
 
@@ -66,7 +66,7 @@ def test_the_next_one_is_tried_and_all_reasons_are_told(tmp_path: Path, monkeypa
     monkeypatch.setenv(str(CACHE.variable), "none")
     monkeypatch.setattr(compiler, "bcc_interpreters", lambda: [str(script) for script in broken])
     with pytest.raises(CannotTrace) as refused:
-        loader.prepare_program(Filters(), Sizes())
+        loader.prepare_program(Options())
     assert f"broken 0 (with {broken[0]}); broken 1 (with {broken[1]})" in str(refused.value)
 
 

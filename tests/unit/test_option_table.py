@@ -93,7 +93,7 @@ _CHOSEN: dict[str, tuple[object, str]] = {
     ),
     "ip_version": (6, "SELECT_IP_VERSION(version) ((version) == 6)"),
     "interim": (0.5, "INTERIM 500000000ULL"),
-    "trace_context": (True, ""),
+    "trace_context": (True, "TRACE_CONTEXT 1"),
     "loopback": (False, "SELECT_LOOPBACK(loopback) ((loopback) == 0)"),
     "networks": ("10.0.0.0/8=lab", ""),
     "log_min_duration": (1, ""),
@@ -112,15 +112,7 @@ _CHOSEN: dict[str, tuple[object, str]] = {
 def test_each_option_of_what_is_traced_is_a_macro_of_its_name() -> None:
     assert {*_CHOSEN} == {option.name for option in OPTIONS if option.is_keyword}
     options = read_options({name: value for name, (value, _) in _CHOSEN.items()}, {})
-    text = program_text(
-        read_kernel_btf(),
-        options.filters,
-        options.sizes,
-        options.scope,
-        interim=options.interim,
-        hide_tracer=False,
-        cpus=1,
-    )
+    text = program_text(read_kernel_btf(), options, cpus=1, has_announcements=True)
     for _, macro in _CHOSEN.values():
         assert not macro or f"#define {macro}\n" in text
 
