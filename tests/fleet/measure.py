@@ -67,10 +67,14 @@ def main(hosts: int) -> None:
         assert stored == records
         print(f"{records} records of {hosts} hosts in {elapsed:.0f} s, {records / elapsed:.0f} a second")
         print(f"  {by_hosts[0] / records * 1e6:6.1f} us of CPU a record: the hosts, with their start")
-        for process in programs:
-            print(f"  {_cpu(process) / records * 1e6:6.1f} us: {_name(process)}")
-        for what, path in (("Kafka", place / "kafka" / "data"), ("the store", place / "store")):
-            print(f"  {_size(path) / records:6.1f} bytes a record in {what}")
+        _report(programs, place, records)
+
+
+def _report(programs: list[int], place: Path, records: int) -> None:
+    for process in programs:
+        print(f"  {_cpu(process) / records * 1e6:6.1f} us: {_name(process)}")
+    for what, path in (("Kafka", place / "kafka" / "data"), ("the store", place / "store")):
+        print(f"  {_size(path) / records:6.1f} bytes a record in {what}")
 
 
 def _recording(number: int) -> str:
