@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.plugin.traced import Receiver, SessionEnd, Traced, differences, wait_until
+from tests.plugin.client import Client
+from tests.plugin.traced import Receiver, Traced, differences
 from tests.readme import python_example
 from tests.support.background_process import free_ports
 from tests.support.bpf_objects import BpfObject, held_by, wait_until_gone
 from tests.support.helpers import the_helper_of, wait_until_ended
-from tests.support.patience import PATIENCE
-
-_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def _gunicorn(port: int, *options: str) -> list[str]:
@@ -48,47 +43,6 @@ _SERVERS = {
     "gunicorn with gevent": _gunicorn_with_gevent,
     "uvicorn": _uvicorn,
 }
-
-
-class Client:
-    """Makes requests, each in a session of its own, and remembers the server's end of each."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.made: list[SessionEnd] = []
-
-    def request(self, _: object = None) -> int:
-        """Make a request, as soon as the server listens; return the process that answers."""
-        with self._connect() as client:
-            port = client.getsockname()[1]
-            client.sendall(_REQUEST)
-            answer = b"".join(iter(lambda: client.recv(4096), b""))
-        worker = int(answer.split()[-1])
-        self.made.append(SessionEnd(worker, "server", self._port, port, len(answer), len(_REQUEST)))
-        return worker
-
-    def _connect(self) -> socket.socket:
-        connected: list[socket.socket] = []
-
-        def try_to() -> bool:
-            with suppress(ConnectionRefusedError):
-                connected.append(socket.create_connection(("127.0.0.1", self._port), PATIENCE))
-            return bool(connected)
-
-        wait_until(try_to, lambda: f"nobody listens on port {self._port}")
-        return connected[0]
-
-    def request_until(self, reached: Callable[[set[int]], bool]) -> set[int]:
-        """Make requests, some at the same time, until it is reached with the processes that have answered."""
-        answered: set[int] = set()
-
-        def more() -> bool:
-            with ThreadPoolExecutor(4) as threads:
-                answered.update(threads.map(self.request, range(8)))
-            return reached(answered)
-
-        wait_until(more, lambda: f"only {answered} answered")
-        return answered
 
 
 @pytest.fixture

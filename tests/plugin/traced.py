@@ -102,8 +102,13 @@ class Traced:
         export: str = "providers",
         python: Path = Path(sys.executable),
     ) -> None:
-        """`within` is a command that runs it in some place, as the process that it is itself."""
-        agent = [sys.executable, str(_BINARIES / "opentelemetry-instrument"), str(python)]
+        """`within` is a command that runs it in some place, as the process that it is itself.
+
+        The agent is that of the environment of `python`, or ours where that has none.
+        """
+        installed = python.with_name("opentelemetry-instrument")
+        launch = [str(installed)] if installed.exists() else [sys.executable, str(_BINARIES / installed.name)]
+        agent = [*launch, str(python)]
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *within, *agent, *program]
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
@@ -134,7 +139,7 @@ class Traced:
         assert self._process.stdout
         assert self._process.stderr
         self._readers = [
-            _reading(self._process.stdout, lambda line: self.told.append(json.loads(line))),
+            _reading(self._process.stdout, self._take),
             _reading(self._process.stderr, self.said.append),
         ]
         return self
@@ -149,6 +154,11 @@ class Traced:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _take(self, line: str) -> None:
+        """What it tells; other programs print something else."""
+        if line.startswith("{"):
+            self.told.append(json.loads(line))
 
     def go(self) -> None:
         """Let a process of it go on that waits for that."""
