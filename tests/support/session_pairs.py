@@ -9,6 +9,7 @@ import pytest
 
 from otel_tcplife.session import SessionBatch
 from tests.support.actor import Actor
+from tests.support.patience import PATIENCE
 from tests.support.proc_net import IN_SESSION, sockets
 from tests.support.sock_diag import settle
 
@@ -54,7 +55,9 @@ class Pairs:
 
     def wait_until_open(self, ends: int) -> None:
         """Wait until so many ends of sessions are open in the network namespace of the actors."""
-        while sum(each.state in IN_SESSION for each in sockets(Path(f"/proc/{self.server.pid}"))) != ends:
+        deadline = time.monotonic() + PATIENCE
+        while (count := sum(each.state in IN_SESSION for each in sockets(Path(f"/proc/{self.server.pid}")))) != ends:
+            assert time.monotonic() < deadline, f"{count} ends are open"
             time.sleep(0.001)
         settle()
 
