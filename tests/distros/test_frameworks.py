@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.support.received import ReceivedLog
 
 _REQUIREMENTS = (
     *("opentelemetry-distro==0.66b2", "opentelemetry-exporter-otlp==1.45.2"),
-    *("flask", "django", "fastapi", "uvicorn", "celery[redis]"),
+    *("flask", "django", "fastapi", "uvicorn", "celery[redis]", "supervisor", "nbconvert", "ipykernel"),
 )
 _MODULE = "tests.distros.frameworks"
 _REQUESTS = 30
@@ -42,17 +44,27 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
         yield receiver
 
 
-def _flask(port: int) -> list[str]:
+def _flask(port: int, _directory: Path) -> list[str]:
     return ["-m", "flask", "--app", f"{_MODULE}:create_flask", "run", "--port", str(port)]
 
 
-def _django(port: int) -> list[str]:
+def _django(port: int, _directory: Path) -> list[str]:
     return ["-m", _MODULE, str(port)]
 
 
-def _fastapi(port: int) -> list[str]:
+def _fastapi(port: int, _directory: Path) -> list[str]:
     options = ["--factory", "--workers=2", f"--port={port}", "--no-access-log"]
     return ["-m", "uvicorn", *options, f"{_MODULE}:create_fastapi"]
+
+
+def _supervisord(port: int, directory: Path) -> list[str]:
+    """With a server that it starts, which is another Python."""
+    configuration = directory / "supervisord.conf"
+    configuration.write_text(
+        f"[supervisord]\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={directory}/pid\n"
+        f"[program:web]\ncommand=python -m flask --app {_MODULE}:create_flask run --port {port}\n"
+    )
+    return ["-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(configuration)]
 
 
 def _helpers(processes: set[int]) -> tuple[list[int], set[BpfObject]]:
@@ -69,11 +81,16 @@ def _counted(receiver: Receiver, port: int, role: str) -> int:
     return sum(point.count or 0 for point in latest.values() if point.attributes["tcplife.role"] == role)
 
 
-@pytest.mark.parametrize("server", [_flask, _django, _fastapi], ids=["flask", "django", "fastapi"])
-def test_each_request_is_reported_once(server: Callable[[int], list[str]], python: Path, receiver: Receiver) -> None:
+@pytest.mark.parametrize(
+    "server", [_flask, _django, _fastapi, _supervisord], ids=["flask", "django", "fastapi", "supervisord"]
+)
+def test_each_request_is_reported_once(
+    server: Callable[[int, Path], list[str]], python: Path, receiver: Receiver, tmp_path: Path
+) -> None:
     [port] = free_ports(1)
     client = Client(port)
-    with Traced(*server(port), receiver=receiver, export="auto", python=python) as app:
+    environ = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+    with Traced(*server(port, tmp_path), receiver=receiver, export="auto", environ=environ, python=python) as app:
         answered = {client.request() for _ in range(_REQUESTS)}
         helpers, bpf = _helpers({app.pid, *answered})
         assert helpers
@@ -120,6 +137,40 @@ def test_each_task_is_reported_once_though_each_has_a_worker_of_its_own(
     assert sorted(reported) == connected
     assert len({pid for pid, _ in connected}) == _TASKS
     assert _counted(receiver, port, "client") == _TASKS
+    assert not [line for line in app.said if line.startswith("otel-tcplife: ")]
+
+
+def _notebook(source: str) -> str:
+    """One of one cell."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "a",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+        "source": source,
+    }
+    kernel = {"name": "python3", "display_name": "Python", "language": "python"}
+    metadata: dict[str, Any] = {"kernelspec": kernel}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]})
+
+
+def test_what_a_notebook_connects_is_reported_as_its_kernels(python: Path, receiver: Receiver, tmp_path: Path) -> None:
+    """The kernel is another Python, with a helper of its own; that of Jupyter reports nothing of it."""
+    notebook = tmp_path / "notebook.ipynb"
+    with _listener() as port:
+        source = f"import socket\nfor _ in range({_TASKS}): socket.create_connection(('127.0.0.1', {port})).close()"
+        notebook.write_text(_notebook(source))
+        convert = ["-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(notebook)]
+        environ = {"HOME": str(tmp_path)}
+        with Traced(*convert, receiver=receiver, export="auto", environ=environ, python=python) as app:
+            assert app.wait() == 0
+            wait_until(lambda: len(_of(receiver, port)) >= _TASKS, lambda: "not all are reported")
+    logs = _of(receiver, port)
+    assert len(logs) == _TASKS
+    [kernel] = {int(log.attributes["process.pid"]) for log in logs}
+    assert kernel != app.pid
+    wait_until(lambda: _counted(receiver, port, "client") == _TASKS, lambda: "not all are counted")
     assert not [line for line in app.said if line.startswith("otel-tcplife: ")]
 
 
