@@ -131,6 +131,7 @@ def _has(store: VictoriaMetrics, expression: str) -> bool:
 def test_metrics_at_their_limit(elsewhere: Elsewhere, metrics_store: VictoriaMetrics) -> None:
     with HostAgent(["--no-table"], {**_OFTEN, **metrics_store.environ}):
         overflow(elsewhere)
+        eventually(lambda: _has(metrics_store, 'tcplife_handshake_duration_seconds_count{otel_metric_overflow="true"}'))
     alerts = {sample.labels["__name__"] for sample in _asked(metrics_store)["TcplifeMetricOverflow"]}
     assert "tcplife_handshake_duration_seconds_count" in alerts
 
