@@ -154,7 +154,9 @@ def test_the_helpers_own_connections_are_nobodys(receiver: Receiver) -> None:
         assert app.end() == 0
     wait_until(lambda: receiver.connections and not helpers_of(app.pid), lambda: "the helper has not ended")
     logs = read_otlp_json_lines(receiver.directory / "logs.jsonl").logs
-    assert sorted(log.ports for log in logs) == sorted((end.local_port, end.peer_port) for end in app.ends())
+    made = sorted((end.local_port, end.peer_port) for end in app.ends())
+    whose = [(log.ports, log.attributes.get("process.pid"), log.attributes.get("process.command")) for log in logs]
+    assert sorted(log.ports for log in logs) == made, f"receiver {receiver.port}, application {app.pid}: {whose}"
 
 
 def test_the_exit_of_the_application_waits_for_nothing(receiver: Receiver) -> None:
