@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,22 @@ def _impossible_map(program: CompiledProgram) -> CompiledProgram:
 _STALE = [_refused_scan, _refused_hook, _missing_tracepoint, _other_target, _impossible_map]
 
 
-@pytest.mark.parametrize("stale", _STALE)
-def test_what_the_kernel_does_not_take_is_compiled_anew_and_replaced(stale: Any, tmp_path: Path) -> None:
-    with _agent(tmp_path / "cache", tmp_path):
+def _cache_gone_stale(
+    stale: Callable[[CompiledProgram], CompiledProgram], directory: Path
+) -> tuple[ProgramCache, CompiledProgram]:
+    """The cache of an agent, and what was right in it before it was made stale."""
+    with _agent(directory / "cache", directory):
         pass
-    cache = _cache_of(tmp_path / "cache")
+    cache = _cache_of(directory / "cache")
     right = cache.read()
     assert right
     cache.keep(stale(right))
+    return cache, right
+
+
+@pytest.mark.parametrize("stale", _STALE)
+def test_what_the_kernel_does_not_take_is_compiled_anew_and_replaced(stale: Any, tmp_path: Path) -> None:
+    cache, right = _cache_gone_stale(stale, tmp_path)
     with _agent(tmp_path / "cache", tmp_path) as agent:
         pass
     assert any("cache: the kernel does not take the program" in line for line in agent.said)
@@ -162,12 +170,7 @@ def test_what_the_kernel_does_not_take_is_compiled_anew_and_replaced(stale: Any,
 
 
 def test_where_that_cannot_be_compiled_the_refusal_is_told(tmp_path: Path) -> None:
-    with _agent(tmp_path / "cache", tmp_path):
-        pass
-    cache = _cache_of(tmp_path / "cache")
-    right = cache.read()
-    assert right
-    cache.keep(_refused_scan(right))
+    _cache_gone_stale(_refused_scan, tmp_path)
     env = {"OTEL_LOG_LEVEL": "info"}
     with (
         pytest.raises(RuntimeError) as refused,
