@@ -155,7 +155,7 @@ def test_the_helpers_own_connections_are_nobodys(receiver: Receiver) -> None:
     wait_until(lambda: receiver.connections and not helpers_of(app.pid), lambda: "the helper has not ended")
     logs = read_otlp_json_lines(receiver.directory / "logs.jsonl").logs
     made = sorted((end.local_port, end.peer_port) for end in app.ends())
-    whose = [(log.ports, log.attributes.get("process.pid"), log.attributes.get("tcplife.comm")) for log in logs]
+    whose = [(log.ports, log.attributes.get("process.pid"), log.resource) for log in logs]
     assert sorted(log.ports for log in logs) == made, f"receiver {receiver.port}, application {app.pid}: {whose}"
 
 
