@@ -4,7 +4,8 @@
 
 serves on this loopback port, or on any, makes its requests, tries a port on which nobody listens, and prints as one
 line of JSON its process id, these ports, and its sessions: the client's port, and the bytes that the client sent and
-received. Then it goes on until its standard input ends.
+received. Then it goes on until its standard input ends and the kernel has closed all of its sessions: on a busy machine
+a FIN may have to be sent again.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import os
 import socket
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _SESSIONS = 6
 _LOOPBACK = "127.0.0.1"
+_CLOSED = ("06", "0A")
+"""TIME_WAIT and LISTEN, which is another's by then."""
 
 
 class Server(ThreadingHTTPServer):
@@ -84,6 +89,20 @@ def fail_to_connect() -> int:
         return nobody.getsockname()[1]
 
 
+def wait_until_closed(port: int) -> None:
+    """Wait until no session with this port is in a state before TIME_WAIT; see proc_net_tcp.rst of the kernel."""
+    while any(f":{port:04X}" in addresses and state not in _CLOSED for addresses, state in _sockets()):
+        time.sleep(0.01)
+
+
+def _sockets() -> Iterator[tuple[str, str]]:
+    """The addresses of each socket, both in one string, and its state."""
+    with open("/proc/net/tcp") as table:
+        for line in list(table)[1:]:
+            _, local, remote, state, *_ = line.split()
+            yield f"{local} {remote}", state
+
+
 def main() -> None:
     """Do all of the above."""
     with Server((_LOOPBACK, int(next(iter(sys.argv[1:]), 0))), Handler) as server:
@@ -95,6 +114,7 @@ def main() -> None:
         sys.stdin.read()
         server.shutdown()
         thread.join()
+    wait_until_closed(server.server_port)
 
 
 if __name__ == "__main__":
