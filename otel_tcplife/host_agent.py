@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
@@ -26,6 +28,7 @@ from otel_tcplife.pipeline.scan_requests import ScanRequests
 from otel_tcplife.pipeline.self_telemetry import SelfTelemetry
 from otel_tcplife.pipeline.sink import Sinks
 from otel_tcplife.pipeline.source import Source
+from otel_tcplife.standard_error import show_status
 from otel_tcplife.table import TableOptions
 from otel_tcplife.table_sink import TableSink
 from otel_tcplife.terminal import has_terminal, write_within_handler
@@ -59,12 +62,33 @@ def run(
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, alive.go_on)
+    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, _going_on(arguments, source, alive))
     itself.queues = pipeline.queues
     with alive:
         pipeline.run()
     for line in pipeline.balance():
         logger.info("%s", line)
+
+
+def _going_on(arguments: argparse.Namespace, source: Source, alive: Alive) -> Callable[[], None]:
+    """What is called each time that the source was read: also the progress of a replay, where a terminal shows it.
+
+    Not where it shows the table, whose rows tell as much.
+    """
+    has_table = not arguments.no_table and sys.stdout.isatty()
+    if not arguments.replay or has_table or not sys.stderr.isatty():
+        return alive.go_on
+    from otel_tcplife.replay.progress import Progress
+    from otel_tcplife.replay.source import ReplaySource
+
+    assert isinstance(source, ReplaySource)
+    progress = Progress(lambda: source.summary.sessions, lambda: source.fraction, show_status)
+
+    def go_on() -> None:
+        alive.go_on()
+        progress.go_on()
+
+    return go_on
 
 
 def _heed_hangups(deadline: Deadline, sinks: Sinks) -> None:

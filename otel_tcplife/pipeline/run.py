@@ -101,6 +101,7 @@ class Pipeline:
         # A recording that was read to its end is not given up because its receiver is away for a while
         while not deadline.is_set and not all(queue.is_idle for queue in self._queues):
             deadline.wait(0.02)
+            self._go_on()
 
     def _drain(self) -> None:
         self._deadline.set()

@@ -77,6 +77,8 @@ class ReplaySource:
         self.pause = 0.0
         self.ended = False
         self._reported = 0
+        self._size = self._position = 0
+        """Bytes of a file, and how many of them have been read."""
         self._has_header = False
         self._clock = Clock()
         self._clocks: Iterator[Clock] = iter(())
@@ -126,6 +128,11 @@ class ReplaySource:
         outcomes = {"submitted": summary.sessions, "unreadable": summary.unreadable}
         return Stats(outcomes, summary.sessions + summary.unreadable)
 
+    @property
+    def fraction(self) -> float | None:
+        """How much has been read, from 0 to 1; None where the length of the recording is not known."""
+        return self._position / self._size if self._size else None
+
     def close(self) -> None:
         """Close the recording."""
         os.close(self._descriptor)
@@ -138,11 +145,16 @@ class ReplaySource:
         if not stat.S_ISREG(status.st_mode):
             return _parse(_lines(_stream_chunks(self._descriptor)), self._name)
         start, end = os.lseek(self._descriptor, 0, os.SEEK_CUR), status.st_size
-        first_pass, second_pass = (
-            _parse(_lines(_file_chunks(self._descriptor, start, end)), self._name) for _ in range(2)
-        )
+        self._size = end - start
+        chunks = [_file_chunks(self._descriptor, start, end) for _ in range(2)]
+        first_pass = _parse(_lines(chunks[0]), self._name)
         self._clocks = iter(survey(first_pass, status.st_mtime_ns))
-        return second_pass
+        return _parse(_lines(self._counted(chunks[1])), self._name)
+
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._position += len(chunk)
+            yield chunk
 
     def _next_batch(self) -> SessionBatch:
         try:
