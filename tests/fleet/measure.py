@@ -1,13 +1,15 @@
 """What many hosts cost on their way through gateways and Kafka into a store: python -m tests.fleet.measure [HOSTS].
 
 Each host is a recording of 5,000 sessions that the command replays; so many run at the same time as keep this machine
-busy. The CPU is the user and system time of each program, for each record that has come through.
+busy. The CPU is the user and system time of each program, for each record that has come through. The bytes of a request
+are those of sessions that were traced, whose records have more attributes.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +22,14 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from tests.fleet.kafka import kafka
 from tests.support.collector import FLEET, Collector, otelcol
-from tests.support.host_agent import COMMAND
+from tests.support.host_agent import COMMAND, HostAgent
+from tests.support.otlp_receiver import HttpReceiver
+from tests.support.received import read_requests
+from tests.support.traffic import Traffic
 from tests.support.victoria import VictoriaLogs, victoria_logs
 
 _SESSIONS = 5000
+_TRACED = 2000
 _AT_ONCE = 8
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROGRAMS = ("nginx", "postgres", "redis-server", "python3.11", "envoy", "curl", "java", "sshd")
@@ -33,6 +39,7 @@ def main(hosts: int) -> None:
     """Measure, and print a row for each program."""
     with tempfile.TemporaryDirectory() as directory, ExitStack() as running:
         place = Path(directory)
+        _request_sizes(place)
         for number in range(hosts):
             (place / f"host-{number}").write_text(_recording(number))
         binary, store_binary = otelcol(FLEET / "manifest.yaml"), victoria_logs()
@@ -70,6 +77,49 @@ def main(hosts: int) -> None:
         _report(programs, place, records)
 
 
+def _request_sizes(place: Path) -> None:
+    """What a record takes in requests: of sessions that were traced, and of a host's recording."""
+    recording = place / "recording"
+    recording.write_text(_recording(0))
+    for compression in ("none", "gzip"):
+        for what in ("traced", "replayed"):
+            with HttpReceiver() as receiver:
+                environ = {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+                    "OTEL_EXPORTER_OTLP_COMPRESSION": compression,
+                    "OTEL_METRICS_EXPORTER": "none",
+                }
+                if what == "traced":
+                    _trace(environ)
+                else:
+                    _replay(recording, environ)
+                requests = [request for request in receiver.requests if request.signal == "logs"]
+            records = len(read_requests(request.as_json() for request in requests).logs)
+            size = sum(len(request.body) for request in requests) / records
+            print(f"{size:6.0f} bytes a record, {what}, compression {compression}")
+
+
+def _trace(environ: dict[str, str]) -> None:
+    """Sessions of this process with itself, of many sizes."""
+    chance = random.Random(0)
+    traffic = Traffic()
+    with HostAgent(["--no-table"], environ):
+        for _ in range(_TRACED):
+            client, server = traffic.open()
+            for here, there in ((client, server), (server, client)):
+                size = chance.randrange(1, 50000)
+                here.sendall(bytes(size))
+                there.recv(size, socket.MSG_WAITALL)
+            client.close()
+            server.close()
+    traffic.close()
+
+
+def _replay(recording: Path, environ: dict[str, str]) -> None:
+    command = [COMMAND, "--no-table", "--replay", str(recording)]
+    subprocess.run(command, env={**os.environ, **environ}, check=True, capture_output=True)
+
+
 def _report(programs: list[int], place: Path, records: int) -> None:
     for process in programs:
         print(f"  {_cpu(process) / records * 1e6:6.1f} us: {_name(process)}")
@@ -94,13 +144,11 @@ def _recording(number: int) -> str:
 def _send(place: Path, hosts: int, endpoint: str) -> None:
     def replay(number: int) -> None:
         environ = {
-            **os.environ,
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_RESOURCE_ATTRIBUTES": f"host.name=host-{number}",
         }
-        command = [COMMAND, "--no-table", "--replay", str(place / f"host-{number}")]
-        subprocess.run(command, env=environ, check=True, capture_output=True)
+        _replay(place / f"host-{number}", environ)
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(replay, range(hosts)))
