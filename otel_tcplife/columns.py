@@ -90,6 +90,8 @@ def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:
     """
     if values.dtype.kind in "SV" and values.dtype.itemsize % 8 == 0:
         words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), values.dtype.itemsize // 8)
+        if len(words) and (words == words[0]).all():
+            return np.zeros(1, np.intp), np.zeros(len(words), np.intp)
         _, first, codes = np.unique(words @ _MULTIPLIERS[: words.shape[1]], return_index=True, return_inverse=True)
         if np.array_equal(words, words[first[codes]]):
             return first, codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.export.otlp import protobuf as wire
+from otel_tcplife.export.otlp import pieces
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success, TooLarge
@@ -33,7 +34,7 @@ def test_each_resource_has_the_logs_that_the_sdk_would_have_encoded(
     spread(batch, cgroups[: len(batch)])
     encoder = LogEncoder(RESOURCES, HOST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_ROWS", rows)
+        patch.setattr(pieces, "_ROWS", rows)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(encoder.in_order(batch)))
     by_resource: dict[bytes, Any] = {}
     for resource_logs in in_order(ours).resource_logs:
@@ -52,6 +53,36 @@ def test_a_batch_in_any_order_is_encoded_whole(cgroups: list[int]) -> None:
     request = ExportLogsServiceRequest.FromString(LogEncoder(RESOURCES, HOST).encode(batch))
     records = [len(scope.log_records) for each in request.resource_logs for scope in each.scope_logs]
     assert sum(records) == 5
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    batch=batches(40),
+    cgroups=st.lists(st.integers(0, 4), min_size=40, max_size=40),
+    most_bytes=st.integers(1, 30_000),
+    is_in_order=st.booleans(),
+)
+def test_requests_of_any_size_have_together_what_one_has(
+    batch: SessionBatch, cgroups: list[int], most_bytes: int, is_in_order: bool
+) -> None:
+    spread(batch, cgroups[: len(batch)])
+    encoder = LogEncoder(RESOURCES, HOST)
+    batch = encoder.in_order(batch) if is_in_order else batch
+    requests = [*encoder.requests(batch, most_bytes)]
+    assert sum(request.items for request in requests) == len(batch)
+    for request in requests:
+        assert len(request.body) <= most_bytes or request.items == 1
+        assert len([*_records(request.body)]) == request.items
+    whole = encoder.encode(batch)
+    assert [each for request in requests for each in _records(request.body)] == [*_records(whole)]
+
+
+def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each record, and the resource that it stands below."""
+    for each in ExportLogsServiceRequest.FromString(body).resource_logs:
+        for scope_logs in each.scope_logs:
+            for record in scope_logs.log_records:
+                yield each.resource.SerializeToString(), record.SerializeToString()
 
 
 class _Receiver:

@@ -20,8 +20,10 @@ from otel_tcplife.export.otlp.request import Request, no_larger_than
 from otel_tcplife.export.otlp.sender import Settled
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.deadline import Deadline
+from otel_tcplife.pipeline.ledger import Outcome
+from otel_tcplife.pipeline.sink import NotNow
 from tests.support.exporters import log_exporter, sender
-from tests.support.otlp_receiver import Answer, GrpcReceiver, HttpReceiver
+from tests.support.otlp_receiver import Answer, GrpcReceiver, HttpHandler, HttpReceiver
 from tests.support.otlp_receiver import Request as ReceivedRequest
 from tests.support.sessions import sessions
 from tests.support.transports import configured
@@ -217,7 +219,9 @@ def test_all_logs_pass_a_gateway_that_takes_less() -> None:
         taken = [request for request in receiver.requests if len(request.body) <= 100_000]
         assert {outcome.value: count for outcome, count in outcomes.items()} == {"exported": 2000}
         assert _all_ports(taken) == [*range(1, 2001)]
-        assert exporter.max_export_batch_size < 250
+        receiver.requests.clear()
+        exporter.export(sessions(2000))
+        assert max(len(request.body) for request in receiver.requests) <= 100_000
 
 
 @pytest.mark.usefixtures("logged")
@@ -229,12 +233,28 @@ def test_all_logs_pass_a_grpc_receiver_that_takes_less(serve_grpc: Callable[...,
     assert _all_ports(receiver.requests) == [*range(1, 2001)]
 
 
-def test_batches_are_as_large_as_a_request_may_be(http_receiver: HttpReceiver) -> None:
+def test_requests_are_as_large_as_they_may_be(http_receiver: HttpReceiver) -> None:
     exporter = log_exporter(configured("logs", http_receiver.endpoint), most_bytes=100_000)
-    for _ in range(5):
-        batch = sessions(exporter.max_export_batch_size)
-        exporter.export(batch)
+    exporter.export(sessions(exporter.max_export_batch_size))
     sizes = [len(request.body) for request in http_receiver.requests]
-    assert len(sizes) == 5
     assert max(sizes) <= 100_000
-    assert sizes[-1] > 80_000
+    assert min(sizes[:-1]) > 98_000
+    assert _all_ports(http_receiver.requests) == [*range(1, exporter.max_export_batch_size + 1)]
+
+
+def test_nothing_more_is_sent_when_the_time_is_over(http_receiver: HttpReceiver) -> None:
+    """It would arrive, and be booked as unsent."""
+    deadline = Deadline(0)
+    exporter = log_exporter(configured("logs", http_receiver.endpoint), most_bytes=100_000, deadline=deadline)
+
+    def answer_late(handler: HttpHandler) -> None:
+        deadline.set()
+        handler.give_answer()
+
+    http_receiver.act = answer_late
+    with pytest.raises(NotNow) as caught:
+        exporter.export(sessions(1000))
+    exported = caught.value.outcomes[Outcome.EXPORTED]
+    assert 0 < exported < 1000
+    assert len(caught.value.left) == 1000 - exported
+    assert _all_ports(http_receiver.requests) == [*range(1, exported + 1)]

@@ -1,10 +1,11 @@
-"""SessionBatch to OTLP log records, straight from the columns (opentelemetry/proto/logs/v1/logs.proto)."""
+"""SessionBatch to OTLP requests, straight from the columns (opentelemetry/proto/logs/v1/logs.proto)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, chain
 from typing import cast
 
 import numpy as np
@@ -13,11 +14,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_tcplife import conventions
-from otel_tcplife.body import body_columns
-from otel_tcplife.columns import Codes, DictionaryColumn, Flags
-from otel_tcplife.conventions import ENTITY_ATTRIBUTES, INFO, WARN, Attribute, attributes_with
+from otel_tcplife.columns import Codes, Flags
+from otel_tcplife.conventions import ENTITY_ATTRIBUTES, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
-from otel_tcplife.export.otlp.protobuf import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Choice, Part, Piece
+from otel_tcplife.export.otlp.log_records import log_records
+from otel_tcplife.export.otlp.pieces import join, record_lengths
+from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.log_options import LogOptions
@@ -25,21 +27,18 @@ from otel_tcplife.session import SessionBatch, rows_at
 from otel_tcplife.session_columns import SessionColumns
 from otel_tcplife.version import __version__
 
-# Field numbers of LogRecord, ScopeLogs, ResourceLogs and ExportLogsServiceRequest
-_TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _OBSERVED_TIME, _EVENT_NAME = 1, 2, 3, 5, 6, 11, 12
-_FLAGS, _TRACE_ID, _SPAN_ID = 8, 9, 10
+# Field numbers of ScopeLogs, ResourceLogs and ExportLogsServiceRequest
 _RESOURCE = _SCOPE = _RESOURCE_LOGS = 1
-_SCOPE_LOGS = _LOG_RECORDS = 2
+_SCOPE_LOGS = 2
 _SCHEMA_URL = 3
-# Field numbers of KeyValue and AnyValue
-_KEY, _VALUE = 1, 2
-_STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
 
 
 _WITHOUT_OPTIONS = LogOptions()
 
 
 _REMEMBERED_RESOURCES = 1024
+_LENGTHS = 12
+"""Bytes of the keys and lengths of resource_logs and scope_logs at most."""
 
 
 class LogEncoder:
@@ -73,20 +72,26 @@ class LogEncoder:
 
     def encode(self, batch: SessionBatch) -> bytes:
         """One request with a log record for each session of the batch, in its order; see in_order()."""
+        return b"".join(request.body for request in self.requests(batch, sys.maxsize))
+
+    def requests(self, batch: SessionBatch, most_bytes: int) -> Iterator[Request]:
+        """The same in as many requests as it takes for none to be larger, where each has a session at least.
+
+        That is cheaper than a batch for each request: half of what encoding 1,000 sessions costs does not depend on
+        their number.
+        """
         columns = SessionColumns(batch, self._host, self._sample)
         codes, entities = self._resources_of(columns)
-        pieces = _records(columns, self._attributes)
-        records = [block.data for block in wire.join(pieces, len(batch))]
-        if len(entities) == 1:
-            return b"".join(self._resource_logs(entities[0], records))
-        every = memoryview(b"".join(records))
-        last_of_each = np.flatnonzero(np.diff(codes, append=-1))
-        ends = np.cumsum(wire.record_lengths(pieces, len(batch)), dtype=np.int64)[last_of_each].tolist()
-        found: list[int] = codes[last_of_each].tolist()
-        runs = zip(found, [0, *ends], ends)
-        return b"".join(
-            part for code, start, end in runs for part in self._resource_logs(entities[code], [every[start:end]])
-        )
+        pieces = log_records(columns, self._attributes)
+        lengths = record_lengths(pieces, len(batch)).astype(np.int64)
+        before = np.array([len(self._resource(entity)) + len(self._scope) + _LENGTHS for entity in entities])
+        # The first record of a request may stand below a resource that the request before it has, too
+        for first, end in _cuts(lengths + _begins(codes) * before[codes], most_bytes - int(before.max())):
+            records = [block.data for block in join(pieces, first, end)]
+            runs = _runs(codes[first:end], lengths[first:end])
+            of_runs = [records] if len(runs) == 1 else _divided(records, [size for _, size in runs])
+            parts = (self._resource_logs(entities[code], some) for (code, _), some in zip(runs, of_runs))
+            yield Request(b"".join(chain.from_iterable(parts)), end - first)
 
     def _resources_of(self, columns: SessionColumns) -> tuple[Codes, Sequence[Entity]]:
         """The entities that have resources of their own, and for each session the index among these."""
@@ -100,88 +105,34 @@ class LogEncoder:
         return [wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records]
 
 
-def _records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Sequence[Piece]:
-    """The log_records field of a ScopeLogs message, for each session."""
-    batch = columns.batch
-    parts = [
-        wire.fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
-        wire.fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
-        *_span(batch),
-        *_body(columns),
-        wire.Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
-        _texts(conventions.event_name(columns), _EVENT_NAME),
-        *(_attribute(attribute, columns) for attribute in attributes),
-    ]
-    return wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch))
+def _begins(codes: Codes) -> Flags:
+    """Which sessions have another code than the one before them."""
+    return np.diff(codes, prepend=-1) != 0
 
 
-def _span(batch: SessionBatch) -> list[Piece]:
-    """The fields of the span in which it connected, where these are asked for and known."""
-    if "trace_id" not in (batch.dtype.names or ()):
-        return []
-    known: Flags = np.asarray(batch["trace_id"].any(axis=1), np.bool_)
-    flags = batch["trace_flags"].astype(np.uint32).view(np.uint8).reshape(-1, 4)
-    fields = (
-        wire.fixed_bytes(batch["trace_id"], wire.before(_TRACE_ID, 16)),
-        wire.fixed_bytes(batch["span_id"], wire.before(_SPAN_ID, 8)),
-        wire.fixed_bytes(flags, wire.tag(_FLAGS, FIXED32)),
-    )
-    return [field.where(known) for field in fields]
+def _cuts(sizes: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """The first and the end of each part, none larger than `most` but with one record of these sizes at least."""
+    ends = np.cumsum(sizes)
+    first = 0
+    while first < len(sizes):
+        before = int(ends[first - 1]) if first else 0
+        end = max(int(np.searchsorted(ends, before + most, "right")), first + 1)
+        yield first, end
+        first = end
 
 
-def _severity(number: int, text: str) -> bytes:
-    return wire.tag(_SEVERITY_NUMBER, VARINT) + wire.varint(number) + wire.delimited(_SEVERITY_TEXT, text.encode())
+def _runs(codes: Codes, lengths: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The codes that follow one another, each once, and how many bytes the records have in all that have it."""
+    starts = np.flatnonzero(_begins(codes))
+    sizes: list[int] = np.add.reduceat(lengths, starts).tolist()
+    return list(zip(codes[starts].tolist(), sizes))
 
 
-def _body(columns: SessionColumns) -> list[Piece]:
-    parts = map(wire.text, body_columns(columns))
-    any_value = wire.prefixed(wire.tag(_STRING, LENGTH_DELIMITED), parts, len(columns))
-    return wire.prefixed(wire.tag(_BODY, LENGTH_DELIMITED), any_value, len(columns))
-
-
-def _texts(column: DictionaryColumn, number: int) -> Choice:
-    return Choice(column.codes, [wire.delimited(number, text) for text in column.encoded])
-
-
-def _attribute(attribute: Attribute, columns: SessionColumns) -> Part:
-    """A KeyValue in the attributes field."""
-    column = attribute.column(columns)
-    if isinstance(column, DictionaryColumn):
-        before = {length: _before_text(attribute.name, length) for length in set(map(len, column.encoded))}
-        return Choice(column.codes, [before[len(text)] + text for text in column.encoded])
-    if attribute.kind == "double":
-        number = wire.fixed64(column.values, _before_number(attribute.name, 8) + wire.tag(_DOUBLE, FIXED64))
-    else:
-        number = _varints(attribute, column.values)
-    return number.where(column.present)
-
-
-def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
-    before = _before_number(attribute.name, 0)
-    number = wire.varints(values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
-
-    def write(matrix: wire.Matrix, rows: slice) -> None:
-        number.write(matrix, rows)
-        # Of the KeyValue, and of its value: each is below 128, one byte
-        lengths = np.int32(number.width) if number.lengths is None else number.lengths[rows]
-        matrix[:, 1] = lengths - 2
-        matrix[:, len(before) - 1] = lengths - len(before)
-
-    return replace(number, write=write)
-
-
-def _before_number(name: str, length: int) -> bytes:
-    """What stands before the tag of a number of this length in a KeyValue of the attributes field."""
-    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 1 + length)
-    return wire.before(_ATTRIBUTES, len(value) + 1 + length) + value
-
-
-@lru_cache(maxsize=4096)
-def _before_text(name: str, length: int) -> bytes:
-    """What stands before a text of this length in a KeyValue of the attributes field."""
-    any_value = wire.before(_STRING, length)
-    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, len(any_value) + length) + any_value
-    return wire.before(_ATTRIBUTES, len(value) + length) + value
+def _divided(records: Iterable[memoryview], sizes: Sequence[int]) -> Iterator[Sequence[memoryview]]:
+    """All bytes of records, in parts of these sizes."""
+    every = memoryview(b"".join(records))
+    for end, size in zip(accumulate(sizes), sizes):
+        yield [every[end - size : end]]
 
 
 def _any_value(value: object) -> AnyValue:

@@ -13,15 +13,18 @@ from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.sink import NotNow
 from otel_tcplife.session import SessionBatch
 
-_MOST_SESSIONS = 2048
-_USUAL_BYTES = 750
+_MOST_SESSIONS = 4096
+"""Of a batch, in one request or several."""
+_USUAL_BYTES = 900
 """Of a record."""
 _MARGIN = 1.05
 """A batch may have larger records than the one before."""
 
 
 class OtlpLogExporter:
-    """A sink: each batch is one request, or several where one would be larger than the receiver takes."""
+    """A sink that sends each batch in as many requests as its receiver takes it in."""
+
+    max_export_batch_size = _MOST_SESSIONS
 
     def __init__(self, name: str, task: str, encoder: LogEncoder, sender: Sender, receiver: str) -> None:
         """`receiver` is for the eyes of the user."""
@@ -33,7 +36,7 @@ class OtlpLogExporter:
         self._bytes_of_record = float(_USUAL_BYTES)
 
     @property
-    def max_export_batch_size(self) -> int:
+    def sessions_in_request(self) -> int:
         """As many sessions as fit into a request if their records are as large as the last ones."""
         fitting = int(self._sender.most_bytes / (self._bytes_of_record * _MARGIN))
         return min(max(fitting, 1), _MOST_SESSIONS)
@@ -43,15 +46,15 @@ class OtlpLogExporter:
         return self._encoder.in_order(batch)
 
     def encode(self, batch: SessionBatch) -> Request:
-        """The request for a batch, which is in_order()."""
+        """One request for a batch, which is in_order()."""
         request = Request(self._encoder.encode(batch), len(batch))
         self._bytes_of_record = len(request.body) / max(len(batch), 1)
         return request
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
-        """Send the batch once. Raise NotNow where the receiver may take it, or the rest of it, later."""
+        """Send the batch. Raise NotNow where the receiver may take it, or the rest of it, later."""
         batch = self.in_order(batch)
-        sent = self._sender.send([self.encode(batch)])
+        sent = self._sender.send(self._encoder.requests(batch, self._sender.most_bytes))
         outcomes = self.outcomes_of(sent)
         if sent.later:
             raise NotNow(sent.later.reason, batch[sum(outcomes.values()) :], sent.later.after, outcomes)

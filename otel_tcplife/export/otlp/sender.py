@@ -99,6 +99,9 @@ class Sender:
         self._stats.begin(sum(request.items for request in waiting))
         before = self.most_bytes
         while waiting:
+            if sent.settled and not self._deadline.remaining:  # what is sent now would not be booked in time
+                sent.left, sent.later = [*waiting], Retryable("the time to deliver is over")
+                break
             request = waiting.popleft()
             timeout = min(self._timeout, max(self._deadline.remaining, _SHORTEST_TIMEOUT))
             reply = self._transport.send(request.body, timeout)

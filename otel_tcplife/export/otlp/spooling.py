@@ -91,8 +91,8 @@ class SpoolingLogExporter:
 
     @property
     def max_export_batch_size(self) -> int:
-        """That of the exporter."""
-        return self._exporter.max_export_batch_size
+        """As many sessions as fit into the one request that a batch is here."""
+        return self._exporter.sessions_in_request
 
     def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
         """Send the batch, or put it into the spool. Raise NotNow where that has no room either."""
