@@ -57,8 +57,10 @@ class SinkQueue:
             taken = batch[:room]
             if len(taken):
                 self._batches.append(taken)
+                # Not for what only has to wait for more
+                if not self._waiting or self._waiting + len(taken) >= self.sink.max_export_batch_size:
+                    self._changed.notify()
                 self._waiting += len(taken)
-                self._changed.notify()
         self._book({Outcome.DROPPED: len(batch) - len(taken), Outcome.UNSELECTED: unselected})
 
     @property

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from otel_tcplife.host import THE_HOST, Entity
 from otel_tcplife.printable import printable
 from otel_tcplife.probe import bpf
@@ -79,7 +77,8 @@ class Containers:
 
     def learn(self, batch: SessionBatch) -> None:
         """Learn all cgroups of the batch, so that entity_of() knows them for as long as the batch waits."""
-        for cgroup in np.unique(batch["cgroup"]).tolist():
+        cgroups: list[int] = batch["cgroup"].tolist()
+        for cgroup in {*cgroups}:
             if cgroup not in self._recent:
                 self._remember(cgroup, self._find(cgroup))
 

@@ -27,8 +27,11 @@ from otel_tcplife.session import SessionBatch, as_rows_of, concatenated, empty
 UNCLAIMED_PATIENCE = 60.0
 """Seconds that a session waits for its process to close the descriptor, before it is reported without an owner."""
 
-POLL_INTERVAL = 0.05
-"""Seconds between two reads of the ring, while it does not fill up faster."""
+_SHORTEST_POLL_INTERVAL, _LONGEST_POLL_INTERVAL = 0.05, 0.2
+"""Seconds between two reads of the ring, while it does not fill up faster. Each wakes a process whose code and data
+have left the caches of the CPU meanwhile, which costs more than reading."""
+_BURST = 200_000
+"""Session ends a second that may begin at any time, and are not to fill the ring before the next read."""
 
 _SWEEP_INTERVAL = 10.0
 
@@ -82,7 +85,9 @@ class LiveSource:
         self._scan_interval = options.interim / 4 or float("inf")
         self._next_report = time.monotonic() + self._scan_interval
         self._stay = attached.stay
-        self.pause = POLL_INTERVAL
+        room = attached.ring_bytes / attached.row.itemsize
+        self._poll_interval = max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / _BURST))
+        self.pause = self._poll_interval
         """Seconds to wait before the next read."""
         try:
             with refusals_explained():
@@ -131,10 +136,11 @@ class LiveSource:
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
         batch, fill = self._ring.read(_MOST_AT_ONCE if self._attached.stay else None)
-        self._balance.take(batch)
+        if len(batch) or self._attached.stay:  # of a program that stays, also what is counted and not read
+            self._balance.take(batch)
         self._backlog -= len(batch)
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
-        self.pause = min(POLL_INTERVAL, self.pause * 0.1 / fill) if fill else POLL_INTERVAL
+        self.pause = min(self._poll_interval, self.pause * 0.1 / fill) if fill else self._poll_interval
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])

@@ -36,6 +36,7 @@ class Ring:
     def __init__(self, map_fd: int, size: int, row: np.dtype[np.void] = SESSION) -> None:
         """Map the ring of `size` data bytes; the descriptor stays the caller's. Raise OSError where that is refused."""
         self._record = record_of(row)
+        self._nothing: SessionBatch = np.zeros(0, row)
         consumer = mmap.mmap(map_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         producer = mmap.mmap(map_fd, 2 * mmap.PAGESIZE + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
         self._maps = consumer, producer
@@ -96,6 +97,8 @@ class Ring:
 
     def _read(self, *, past_busy: bool, most: int | None = None) -> tuple[SessionBatch, float]:
         start, written_to = int(self._read_to[0]), int(self._written_to[0])
+        if start == written_to:
+            return self._nothing, 0.0
         end = written_to if most is None else min(written_to, start + most * self._record.itemsize)
         batches: list[SessionBatch] = []
         position = start
@@ -109,7 +112,8 @@ class Ring:
             position += done
         # The copies are made before the kernel may write there again
         self._read_to[0] = position
-        return concatenated(batches), (written_to - start) / self._size
+        batch = batches[0] if len(batches) == 1 else concatenated(batches)
+        return batch, (written_to - start) / self._size
 
 
 def take(
