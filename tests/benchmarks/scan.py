@@ -24,7 +24,7 @@ _MOST_SESSIONS = 1 << 18
 
 def scan_seconds(ends: int) -> list[float]:
     """Seconds of CPU that each scan takes while so many ends of sessions are open."""
-    with _open(ends), closing(open_live_source(Options(sizes=Sizes(max_sessions=_MOST_SESSIONS)))) as source:
+    with open_sessions(ends), closing(open_live_source(Options(sizes=Sizes(max_sessions=_MOST_SESSIONS)))) as source:
         aggregator = Aggregator(Resources(Resource({})), Preference(), {}, source.host)
         taken: list[float] = []
         while len(taken) < _ROUNDS:
@@ -40,7 +40,7 @@ def scan_seconds(ends: int) -> list[float]:
 
 
 @contextmanager
-def _open(ends: int) -> Generator[None]:
+def open_sessions(ends: int) -> Generator[None]:
     """Sessions on loopback, in as many processes as it takes for their descriptors."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
