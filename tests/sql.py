@@ -103,6 +103,27 @@ FROM (
 """
 
 
+def clickhouse_view() -> str:
+    """A view of the table otel_logs that the Collector's exporter fills, whose attributes are all text."""
+    return f"""-- One row for each log record of otel-tcplife in the table otel_logs of the Collector's exporter:
+--
+--   clickhouse client --database otel_tcplife --queries-file sessions.clickhouse.sql
+--
+-- Made by `python -m tests.sql` from otel_tcplife/conventions.py.
+
+CREATE OR REPLACE VIEW sessions AS
+SELECT
+    Timestamp AS timestamp,
+    EventName AS event,
+    SeverityText AS severity,
+    Body AS body,
+    nullIf(ResourceAttributes['host.name'], '') AS host_name,
+{_columns(lambda source, name, kind: _OF_TEXT[kind].format(f"{_CLICKHOUSE_SOURCE[source]}['{name}']"))}
+FROM otel_logs
+WHERE startsWith(EventName, 'tcplife.');
+"""
+
+
 def _columns(path: Callable[[str, str, Kind], str]) -> str:
     """A column for each attribute of records and of entities, by its name with underscores."""
     found = [("of_log", each) for each in ATTRIBUTES] + [("of_resource", each) for each in ENTITY_ATTRIBUTES]
@@ -111,7 +132,7 @@ def _columns(path: Callable[[str, str, Kind], str]) -> str:
 
 
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     DIRECTORY.mkdir(exist_ok=True)
     for name, text in VIEWS.items():
         (DIRECTORY / name).write_text(text())
@@ -125,7 +146,19 @@ _FIELDS: list[tuple[Kind, str]] = [
     ("string", "stringValue"), ("int", "intValue"), ("double", "doubleValue"), ("boolean", "boolValue"),
 ]  # fmt: skip
 _CHDB_SOURCE = {"of_log": "log", "of_resource": "resource"}
-VIEWS = {"sessions.duckdb.sql": duckdb_view, "sessions.chdb.sql": chdb_view}
+_CLICKHOUSE_SOURCE = {"of_log": "LogAttributes", "of_resource": "ResourceAttributes"}
+_OF_TEXT: dict[Kind, str] = {
+    "string": "nullIf({}, '')",
+    "int": "toInt64OrNull({})",
+    "double": "toFloat64OrNull({})",
+    "boolean": "transform({}, ['true', 'false'], [true, false], NULL)",
+}
+"""What makes a value of the text of an attribute, which is empty where there is none."""
+VIEWS = {
+    "sessions.duckdb.sql": duckdb_view,
+    "sessions.chdb.sql": chdb_view,
+    "sessions.clickhouse.sql": clickhouse_view,
+}
 
 
 if __name__ == "__main__":

@@ -53,12 +53,12 @@ def check_answers(
     failed = store.sums(failed_by, "process_executable_name", "server_port", "error_type")
     assert failed[program, str(made.ports[1]), "ECONNREFUSED"] == made.refused
     outcomes = {outcome: count for (outcome,), count in store.sums(seen, "tcplife_outcome").items()}
-    assert sum(outcomes.values()) == _ended(agent)
+    assert sum(outcomes.values()) == sessions_ended(agent)
     records = store.sums(exported, "tcplife_exporter", "tcplife_outcome")
     assert records == {("otlp", "exported"): outcomes["submitted"]}
 
 
-def _ended(agent: HostAgent) -> int:
+def sessions_ended(agent: HostAgent) -> int:
     """How many sessions it has seen, as it said at its end."""
     [count] = (int(found[1]) for line in agent.said if (found := re.search(r" (\d+) sessions ended: ", line)))
     return count

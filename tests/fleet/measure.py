@@ -28,7 +28,8 @@ from tests.support.received import read_requests
 from tests.support.traffic import Traffic
 from tests.support.victoria import VictoriaLogs, victoria_logs
 
-_SESSIONS = 5000
+SESSIONS = 5000
+"""Of each host."""
 _TRACED = 2000
 _AT_ONCE = 8
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,11 +42,11 @@ def main(hosts: int) -> None:
         place = Path(directory)
         _request_sizes(place)
         for number in range(hosts):
-            (place / f"host-{number}").write_text(_recording(number))
+            (place / f"host-{number}").write_text(recording_of(number))
         binary, store_binary = otelcol(FLEET / "manifest.yaml"), victoria_logs()
         assert binary
         assert store_binary
-        before = {*_processes()}
+        before = {*processes()}
         brokers = running.enter_context(kafka(place / "kafka"))
         store = running.enter_context(VictoriaLogs(store_binary, place / "store"))
         environ = {
@@ -63,11 +64,11 @@ def main(hosts: int) -> None:
         backends = f"[{producer.grpc_endpoint.removeprefix('http://')}]"
         gateway = collector("gateway", OTEL_TCPLIFE_COLLECTOR_BACKENDS=backends)
         collector("kafka-consumer")
-        programs = [process for process in _processes() if process not in before]
+        programs = [process for process in processes() if process not in before]
         with _replays() as by_hosts:
             began = time.monotonic()
-            _send(place, hosts, gateway.http_endpoint)
-            records = hosts * _SESSIONS
+            send(place, hosts, gateway.http_endpoint)
+            records = hosts * SESSIONS
             while (stored := _stored(store)) < records:
                 time.sleep(0.2)
             elapsed = time.monotonic() - began
@@ -80,7 +81,7 @@ def main(hosts: int) -> None:
 def _request_sizes(place: Path) -> None:
     """What a record takes in requests: of sessions that were traced, and of a host's recording."""
     recording = place / "recording"
-    recording.write_text(_recording(0))
+    recording.write_text(recording_of(0))
     for compression in ("none", "gzip"):
         for what in ("traced", "replayed"):
             with HttpReceiver() as receiver:
@@ -122,15 +123,16 @@ def _replay(recording: Path, environ: dict[str, str]) -> None:
 
 def _report(programs: list[int], place: Path, records: int) -> None:
     for process in programs:
-        print(f"  {_cpu(process) / records * 1e6:6.1f} us: {_name(process)}")
+        print(f"  {cpu(process) / records * 1e6:6.1f} us: {_name(process)}")
     for what, path in (("Kafka", place / "kafka" / "data"), ("the store", place / "store")):
         print(f"  {_size(path) / records:6.1f} bytes a record in {what}")
 
 
-def _recording(number: int) -> str:
+def recording_of(number: int) -> str:
+    """That of the host with this number."""
     chance = random.Random(number)
     lines = ["PID,COMM,IP,LADDR,LPORT,RADDR,RPORT,TX_KB,RX_KB,MS"]
-    for _ in range(_SESSIONS):
+    for _ in range(SESSIONS):
         peer = f"10.{chance.randrange(4)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
         here = f"10.9.{number // 256}.{number % 256}"
         ports = chance.randrange(32768, 60999), chance.choice((80, 443, 5432, 6379, 9092))
@@ -141,7 +143,9 @@ def _recording(number: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _send(place: Path, hosts: int, endpoint: str) -> None:
+def send(place: Path, hosts: int, endpoint: str) -> None:
+    """Replay the recording of each host, whose files are in this place."""
+
     def replay(number: int) -> None:
         environ = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
@@ -170,13 +174,14 @@ def _stored(store: VictoriaLogs) -> int:
     return int(row["records"])
 
 
-def _processes() -> list[int]:
+def processes() -> list[int]:
     """The children of this process that run."""
     own = Path("/proc/self/task")
     return [int(child) for task in own.iterdir() for child in (task / "children").read_text().split()]
 
 
-def _cpu(process: int) -> float:
+def cpu(process: int) -> float:
+    """Seconds of user and system time that it has used."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

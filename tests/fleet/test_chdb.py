@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.distros.environments import environment
+from tests.fleet.clickhouse import chdb
 from tests.sql import DIRECTORY
 from tests.support.elsewhere import ADDRESS, CLOSED_PORT, PORT, network_elsewhere
 from tests.support.host_agent import HostAgent
@@ -26,9 +26,9 @@ print(json.dumps([json.loads(str(session.query(query, "JSON")))["data"] for quer
 
 def _results(directory: Path, queries: list[str]) -> list[list[dict[str, Any]]]:
     view = (DIRECTORY / "sessions.chdb.sql").read_text()
-    with environment("chdb", ["chdb==4.4.0"]) as binaries:
+    with chdb() as python:
         done = subprocess.run(
-            [binaries / "python", "-c", _RUN],
+            [python, "-c", _RUN],
             input=json.dumps([view, queries]), cwd=directory, stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
     return json.loads(done.stdout)

@@ -17,6 +17,7 @@ from tests.support.tls import Tls
 
 _CONFIG_DIRECTORY = Path(__file__).resolve().parents[2] / "collector-config"
 FLEET = _CONFIG_DIRECTORY / "fleet"
+VENDORS = _CONFIG_DIRECTORY / "vendors"
 AGENT_CONFIG = _CONFIG_DIRECTORY / "agent.yaml"
 CONTAINERS_CONFIG = _CONFIG_DIRECTORY / "containers.yaml"
 KUBERNETES_CONFIG = _CONFIG_DIRECTORY / "kubernetes" / "collector.yaml"
