@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -198,6 +198,7 @@ class SessionColumns:
         return NumericColumn(values / 1e6, values != UNKNOWN)
 
 
+@lru_cache(maxsize=4096)
 def _name(raw: bytes) -> str | None:
     """A name that a process gave itself, which can be any bytes: the same text in bodies, attributes and the table.
 

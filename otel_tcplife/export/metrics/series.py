@@ -44,8 +44,8 @@ _MOST_KEYS = 4 * MOST_ROWS
 """How many keys are remembered: several can have the same attributes, such as names of bytes that are no text."""
 
 
-Key = tuple[Entity, bytes]
-"""An entity, and what is the same of several records of it."""
+Key = tuple[int, bytes]
+"""The index of an entity among those of a batch, and what is the same of several records of it."""
 
 
 class Keys:
@@ -64,7 +64,7 @@ class Keys:
         first, self.of_records = factorize(keys.view(f"V{_KEY.itemsize}"))
         contents: list[bytes] = content[first].view(f"V{_CONTENT.itemsize}").tolist()
         entities: list[int] = keys["entity"][first].tolist()
-        self.different: list[Key] = [*zip((self.entities[entity] for entity in entities), contents)]
+        self.different: list[Key] = [*zip(entities, contents)]
         self._examples = rows_at(columns.batch, first)
         self._host = columns.host
 
@@ -124,12 +124,22 @@ class Series:
         return [*self._members]
 
     def of(self, keys: Keys) -> Rows:
-        """The first row of each key."""
-        rows = [self._known(*key) for key in keys.different]
-        unknown = [at for at, row in enumerate(rows) if row is None]
+        """The first row of each key; that of what is over the limit, where there can be no further series."""
+        remembered = [self._members.get(entity, _NONE).of_key for entity in keys.entities]
+        rows = [remembered[entity].get(content) for entity, content in keys.different]
+        missing = [at for at, row in enumerate(rows) if row is None]
+        over = {
+            entity: self._overflow(keys.entities[entity])
+            for entity in {keys.different[at][0] for at in missing}
+            if self._is_full(keys.entities[entity])
+        }
+        for at in missing:
+            rows[at] = over.get(keys.different[at][0])
+        unknown = [at for at in missing if rows[at] is None]
         if unknown:
             for at, attributes in zip(unknown, keys.attributes(unknown, self._made_of)):
-                rows[at] = self._new(*keys.different[at], attributes)
+                entity, content = keys.different[at]
+                rows[at] = self._new(keys.entities[entity], content, attributes)
         return np.array(rows, np.intp)
 
     def of_measurement(self, first_rows: Rows, index: int) -> Rows:
@@ -163,12 +173,6 @@ class Series:
             self._free[1].append(members.overflow)
             self._overflows.remove(members.overflow)
         return members.rows
-
-    def _known(self, entity: Entity, content: bytes) -> int | None:
-        """The first row of a key that is remembered, and of all others where there can be no further series."""
-        members = self._members.get(entity)
-        row = members.of_key.get(content) if members else None
-        return self._overflow(entity) if row is None and self._is_full(entity) else row
 
     def _new(self, entity: Entity, content: bytes, attributes: Attributes) -> int:
         """The first row of a key that is remembered from now on."""
