@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import signal
 import socket
 import sys
@@ -36,14 +37,15 @@ def _serve(connection: socket.socket, counts: list[int]) -> None:
 def _answer(connection: socket.socket, counts: list[int]) -> None:
     reader = connection.makefile("rb", 1 << 20)
     while request := reader.readline():
-        length = 0
+        length, is_compressed = 0, False
         while (line := reader.readline().rstrip()) != b"":
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
+            is_compressed |= name.lower() == b"content-encoding"
         body = reader.read(length)
         if b"/v1/logs" in request:
-            message = ExportLogsServiceRequest.FromString(body)
+            message = ExportLogsServiceRequest.FromString(gzip.decompress(body) if is_compressed else body)
             counts.append(sum(len(scope.log_records) for logs in message.resource_logs for scope in logs.scope_logs))
         connection.sendall(_OK)
 

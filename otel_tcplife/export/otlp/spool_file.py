@@ -10,9 +10,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from otel_tcplife.export.otlp.compression import zlib_of
 from otel_tcplife.export.otlp.request import Request
-
-_COMPRESSION_LEVEL = 1
 
 VERSION = 1
 """Of the layout, kept as user_version."""
@@ -156,7 +155,7 @@ def check(connection: sqlite3.Connection) -> None:
 def joined(requests: list[Request]) -> tuple[Request, bytes]:
     """Requests as one, and compressed: protocol buffers that follow one another are one with the items of all."""
     whole = b"".join(request.body for request in requests)
-    return Request(whole, sum(request.items for request in requests)), zlib.compress(whole, _COMPRESSION_LEVEL)
+    return Request(whole, sum(request.items for request in requests)), zlib_of(whole)
 
 
 def open_damaged(path: Path) -> sqlite3.Connection:
