@@ -13,7 +13,7 @@ from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.sink import NotNow
 from otel_tcplife.session import SessionBatch
 
-_MOST_SESSIONS = 4096
+_MOST_SESSIONS = 2048
 """Of a batch, in one request or several."""
 _USUAL_BYTES = 900
 """Of a record."""

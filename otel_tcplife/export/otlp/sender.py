@@ -93,28 +93,21 @@ class Sender:
         """Bytes in a request before compression; fewer where the receiver took no more."""
 
     def send(self, requests: Iterable[Request]) -> Sent:
-        """Send the requests in order, each once, up to the first one that the receiver may take later."""
+        """Send the requests in order, each once, up to the first one that the receiver may take later.
+
+        Each is asked for when the one before has been sent, so that they may be made meanwhile.
+        """
         sent = Sent()
-        waiting = deque(part for request in requests for part in self._parts(request))
-        self._stats.begin(sum(request.items for request in waiting))
+        coming = iter(requests)
         before = self.most_bytes
-        while waiting:
-            if sent.settled and not self._deadline.remaining:  # what is sent now would not be booked in time
-                sent.left, sent.later = [*waiting], Retryable("the time to deliver is over")
+        for request in coming:
+            self._stats.begin(request.items)
+            waiting = deque(no_larger_than(self.most_bytes, request, self._signal))
+            while waiting and not sent.later:
+                self._send_first(waiting, sent, before)
+            if sent.later:
+                sent.left = [*waiting, *coming]
                 break
-            request = waiting.popleft()
-            timeout = min(self._timeout, max(self._deadline.remaining, _SHORTEST_TIMEOUT))
-            reply = self._transport.send(request.body, timeout)
-            if isinstance(reply, Retryable):
-                sent.left, sent.later = [request, *waiting], reply
-                break
-            if isinstance(reply, TooLarge) and request.items > 1:
-                self.most_bytes = min(self.most_bytes, max(len(request.body) // 2, 1))
-                waiting.extendleft(reversed(halves(request, self._signal)))
-                continue
-            if isinstance(reply, TooLarge):
-                self.most_bytes = before  # It is this item that is too large, or nothing is small enough
-            self._settle(sent, request, reply)
         if self.most_bytes < before:
             logger.warning(
                 "%s takes no larger requests than %d bytes of %s; they are made smaller from now on",
@@ -123,12 +116,32 @@ class Sender:
         self._stats.end(sent.taken, sent.rejected, is_over=sent.later is None)
         return sent
 
+    def _send_first(self, waiting: deque[Request], sent: Sent, most_bytes: int) -> None:
+        """Send the first of these requests; it is left there where the receiver may take it later.
+
+        `most_bytes` is what the receiver took before.
+        """
+        if sent.settled and not self._deadline.remaining:  # what is sent now would not be booked in time
+            sent.later = Retryable("the time to deliver is over")
+            return
+        request = waiting[0]
+        timeout = min(self._timeout, max(self._deadline.remaining, _SHORTEST_TIMEOUT))
+        reply = self._transport.send(request.body, timeout)
+        if isinstance(reply, Retryable):
+            sent.later = reply
+            return
+        waiting.popleft()
+        if isinstance(reply, TooLarge) and request.items > 1:
+            self.most_bytes = min(self.most_bytes, max(len(request.body) // 2, 1))
+            waiting.extendleft(reversed(halves(request, self._signal)))
+            return
+        if isinstance(reply, TooLarge):
+            self.most_bytes = most_bytes  # It is this item that is too large, or nothing is small enough
+        self._settle(sent, request, reply)
+
     def close(self) -> None:
         """Give the connection up."""
         self._transport.close()
-
-    def _parts(self, request: Request) -> Iterable[Request]:
-        return no_larger_than(self.most_bytes, request, self._signal)
 
     def _settle(self, sent: Sent, request: Request, reply: Success | TooLarge | Permanent) -> None:
         if isinstance(reply, Success):
