@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks import growth, start
+from tests.benchmarks import growth, hooks, start
 from tests.benchmarks.report import row, spread
 from tests.benchmarks.scan import scan_seconds
 from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
@@ -45,6 +45,7 @@ def main() -> None:
             slowdown(load, pins / "slowdown")
         scans()
         application(requests)
+    hooks.main(_ROUNDS)
     growth.main(Path("docs/growth.svg"))
 
 
