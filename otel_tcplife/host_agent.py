@@ -62,7 +62,8 @@ def run(
     if not arguments.no_table:
         options = TableOptions(arguments.time, arguments.timestamp, arguments.wide, arguments.csv)
         sinks.table = TableSink(options, deadline)
-    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, _going_on(arguments, source, alive))
+    go_on = _going_on(arguments, source, alive, lambda: max((queue.size for queue in pipeline.queues), default=0))
+    pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, go_on)
     itself.queues = pipeline.queues
     with alive:
         pipeline.run()
@@ -70,10 +71,12 @@ def run(
         logger.info("%s", line)
 
 
-def _going_on(arguments: argparse.Namespace, source: Source, alive: Alive) -> Callable[[], None]:
+def _going_on(
+    arguments: argparse.Namespace, source: Source, alive: Alive, waiting: Callable[[], int]
+) -> Callable[[], None]:
     """What is called each time that the source was read: also the progress of a replay, where a terminal shows it.
 
-    Not where it shows the table, whose rows tell as much.
+    Not where it shows the table, whose rows tell as much. `waiting` is how many sessions were read and not delivered.
     """
     has_table = not arguments.no_table and sys.stdout.isatty()
     if not arguments.replay or has_table or not sys.stderr.isatty():
@@ -82,7 +85,7 @@ def _going_on(arguments: argparse.Namespace, source: Source, alive: Alive) -> Ca
     from otel_tcplife.replay.source import ReplaySource
 
     assert isinstance(source, ReplaySource)
-    progress = Progress(lambda: source.summary.sessions, lambda: source.fraction, show_status)
+    progress = Progress(lambda: source.summary.sessions, waiting, lambda: source.fraction, show_status)
 
     def go_on() -> None:
         alive.go_on()

@@ -10,17 +10,22 @@ _EVERY = 0.5
 
 
 class Progress:
-    """Shows how many sessions have been read, how many a second, and how long the rest takes at that rate."""
+    """Shows how many sessions have been delivered, how many a second, and how long the rest takes at that rate."""
 
     def __init__(
         self,
         sessions: Callable[[], int],
+        waiting: Callable[[], int],
         fraction: Callable[[], float | None],
         show: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`fraction` is what has been read of the recording, from 0 to 1; None where its length is not known."""
+        """`sessions` are those that were read, of which some may be `waiting` to be delivered.
+
+        `fraction` is what has been read of the recording, from 0 to 1; None where its length is not known.
+        """
         self._sessions = sessions
+        self._waiting = waiting
         self._fraction = fraction
         self._show = show
         self._clock = clock
@@ -36,8 +41,10 @@ class Progress:
         self._show(self._line(now - self._began))
 
     def _line(self, elapsed: float) -> str:
-        sessions, fraction = self._sessions(), self._fraction()
-        line = f"{sessions} sessions, {sessions / elapsed:.0f} a second"
-        if not fraction:
+        sessions, read = self._sessions(), self._fraction()
+        delivered = max(sessions - self._waiting(), 0)
+        line = f"{delivered} sessions, {delivered / elapsed:.0f} a second"
+        if not read or not delivered:
             return line
+        fraction = read * delivered / sessions
         return f"{line}, {fraction:.0%} of the recording, {elapsed / fraction - elapsed:.0f} s left"

@@ -21,19 +21,24 @@ _ROW = "7,curl,4,10.0.0.1,4000,10.0.0.2,80,3,5,0.26\n"
 
 
 @pytest.mark.parametrize(
-    ("sessions", "fraction", "line"),
+    ("sessions", "waiting", "fraction", "line"),
     [
-        (1000, 0.25, "1000 sessions, 500 a second, 25% of the recording, 6 s left"),
-        (0, 0.25, "0 sessions, 0 a second, 25% of the recording, 6 s left"),
-        (1000, None, "1000 sessions, 500 a second"),
-        (0, 0.0, "0 sessions, 0 a second"),
-        (1000, 1.0, "1000 sessions, 500 a second, 100% of the recording, 0 s left"),
+        (1000, 0, 0.25, "1000 sessions, 500 a second, 25% of the recording, 6 s left"),
+        (1000, 200, 0.25, "800 sessions, 400 a second, 20% of the recording, 8 s left"),
+        (1000, 1000, 0.25, "0 sessions, 0 a second"),
+        (0, 0, 0.25, "0 sessions, 0 a second"),
+        (1000, 0, None, "1000 sessions, 500 a second"),
+        (0, 0, 0.0, "0 sessions, 0 a second"),
+        (1000, 0, 1.0, "1000 sessions, 500 a second, 100% of the recording, 0 s left"),
+        (1000, 500, 1.0, "500 sessions, 250 a second, 50% of the recording, 2 s left"),
     ],
 )
-def test_it_says_how_many_how_fast_and_how_long_it_takes(sessions: int, fraction: float | None, line: str) -> None:
+def test_it_says_how_many_how_fast_and_how_long_it_takes(
+    sessions: int, waiting: int, fraction: float | None, line: str
+) -> None:
     now = 100.0
     shown: list[str] = []
-    progress = Progress(lambda: sessions, lambda: fraction, shown.append, lambda: now)
+    progress = Progress(lambda: sessions, lambda: waiting, lambda: fraction, shown.append, lambda: now)
     now += 2
     progress.go_on()
     assert shown == [line]
@@ -42,7 +47,7 @@ def test_it_says_how_many_how_fast_and_how_long_it_takes(sessions: int, fraction
 def test_it_is_shown_twice_a_second_and_not_at_once() -> None:
     now = 100.0
     shown: list[str] = []
-    progress = Progress(lambda: 1, lambda: None, shown.append, lambda: now)
+    progress = Progress(lambda: 1, lambda: 0, lambda: None, shown.append, lambda: now)
     for _ in range(40):
         progress.go_on()
         now += 0.0625
