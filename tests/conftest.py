@@ -1,4 +1,4 @@
-"""No test uses the cache of this machine, or of another run."""
+"""No test uses the cache of this machine, or of another run; and none fails because the machine is slow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# By default, an example may take 200 ms
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _CACHE = "CACHE_DIRECTORY"
 """Not OTEL_PYTHON_TCPLIFE_CACHE: many tests take all variables of that kind out of the environment."""

@@ -85,9 +85,7 @@ class LiveSource:
         self._scan_interval = options.interim / 4 or float("inf")
         self._next_report = time.monotonic() + self._scan_interval
         self._stay = attached.stay
-        room = attached.ring_bytes / attached.row.itemsize
-        self._poll_interval = max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / _BURST))
-        self.pause = self._poll_interval
+        self.pause = self._poll_interval = _poll_interval(attached.ring_bytes / attached.row.itemsize)
         """Seconds to wait before the next read."""
         try:
             with refusals_explained():
@@ -210,6 +208,11 @@ class LiveSource:
             return empty(0)
         self._balance.take_ownerless(len(taken), filtered=self._wants_owner)
         return empty(0) if self._wants_owner else as_rows_of(self._attached.row, taken)
+
+
+def _poll_interval(room: float) -> float:
+    """For a ring that has room for so many rows."""
+    return max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / _BURST))
 
 
 def _balance(attached: AttachedProgram) -> Balance:

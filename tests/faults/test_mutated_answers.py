@@ -23,7 +23,9 @@ from tests.support.otlp_receiver import GrpcReceiver, partial_success
 from tests.support.patience import PATIENCE
 from tests.support.transports import configured
 
-_MUTATING = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_MUTATING = settings(
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def _answer(status: str, body: bytes = b"", **headers: str) -> bytes:

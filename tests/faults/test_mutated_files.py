@@ -22,7 +22,9 @@ from otel_tcplife.replay.source import ReplaySource
 from tests.faults.mutations import EXAMPLES, mutated
 from tests.faults.numbered import HEADER, rows
 
-_MUTATING = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_MUTATING = settings(
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 Result = TypeVar("Result")
 

@@ -64,7 +64,7 @@ def _metrics(data: MetricsData | None) -> Iterable[Any]:
             yield from scope_metrics.metrics
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(given_batches=st.lists(batches(), min_size=1, max_size=3), preference=_PREFERENCES)
 def test_the_same_as_the_sdk_makes(given_batches: list[SessionBatch], preference: Preference) -> None:
     assume(not preference.exponential or not any(map(_all_but_a_power_of_two, given_batches)))
@@ -156,7 +156,7 @@ def test_counters_keep_or_give_up_what_was_exported(delta: bool, totals: list[in
     assert (starts[1] > starts[0]) == delta
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     given_batches=st.lists(batches(), min_size=2, max_size=5),
     exponential=st.booleans(),

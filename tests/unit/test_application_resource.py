@@ -29,7 +29,7 @@ _RESOURCE = Resource({"service.name": "app", "process.pid": 5, "some.list": ["a"
 _RESOURCES = Resources(_RESOURCE, is_of_application=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batch=batches(9), cgroups=st.lists(st.integers(0, 9), min_size=9, max_size=9))
 def test_the_logs_are_those_of_its_logger_provider(batch: SessionBatch, cgroups: list[int]) -> None:
     spread(batch, cgroups[: len(batch)])

@@ -29,7 +29,7 @@ _OPTIONS = LogOptions(log_sample=0.25, event_name_attribute=True, community_id=T
 """All that records have besides where it is asked for."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(batch=batches(), rows=st.integers(1, 8), options=st.sampled_from([_NONE, _OPTIONS]))
 def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int, options: LogOptions) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +63,7 @@ def test_what_is_there_only_where_it_is_asked_for() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batch=batches(), random=st.randoms(use_true_random=False))
 def test_the_span_of_those_that_have_one(batch: SessionBatch, random: Random) -> None:
     """Of the fields of the SDK's span context, which is valid where neither id is zero."""

@@ -26,7 +26,7 @@ from tests.support.sdk_logs import encoded_by_the_sdk, in_order
 from tests.support.sessions import sessions
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(batch=batches(9), cgroups=st.lists(st.integers(0, 9), min_size=9, max_size=9), rows=st.integers(1, 8))
 def test_each_resource_has_the_logs_that_the_sdk_would_have_encoded(
     batch: SessionBatch, cgroups: list[int], rows: int
@@ -55,7 +55,7 @@ def test_a_batch_in_any_order_is_encoded_whole(cgroups: list[int]) -> None:
     assert sum(records) == 5
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     batch=batches(40),
     cgroups=st.lists(st.integers(0, 4), min_size=40, max_size=40),

@@ -71,7 +71,7 @@ def _value(point: Any) -> int:
 _MOVES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 900), st.integers(0, 900), st.integers(0, 3)), max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(intervals=st.lists(_MOVES, min_size=1, max_size=5), delta=st.booleans(), lost=st.sets(st.integers(0, 4)))
 def test_the_sum_over_all_intervals_is_what_was_moved(
     intervals: list[list[tuple[int, int, int, int]]], delta: bool, lost: set[int]

@@ -58,7 +58,7 @@ def _metrics(*written: SessionBatch, preference: Preference) -> Aggregator:
     return aggregator
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batch=batches())
 def test_logs_are_the_sessions(tmp_path_factory: pytest.TempPathFactory, batch: SessionBatch) -> None:
     directory = tmp_path_factory.mktemp("logs")

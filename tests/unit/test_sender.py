@@ -72,7 +72,7 @@ class Receiver:
         return [port for body in self.taken for port in _ports(body)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(count=st.integers(1, 40), most_bytes=st.integers(1, 40_000))
 def test_the_parts_of_logs_are_the_whole(count: int, most_bytes: int) -> None:
     whole = _logs(count)
@@ -127,7 +127,7 @@ def _collect(message: ExportMetricsServiceRequest, points: dict[str, list[object
 
 
 @pytest.mark.usefixtures("logged")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(most_bytes=st.integers(1, 30_000), poison=st.sets(st.integers(1, 40)), count=st.integers(1, 40))
 def test_only_what_alone_is_too_large_is_rejected(most_bytes: int, poison: set[int], count: int) -> None:
     receiver = Receiver(most_bytes, frozenset(poison))

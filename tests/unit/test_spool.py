@@ -174,7 +174,7 @@ def test_of_a_damaged_file_all_is_kept_that_can_be_read(seed: int, tmp_path: Pat
     spool.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 40_000), st.binary(min_size=1, max_size=64)), max_size=8),
     length=st.integers(0, 40_000) | st.none(),
