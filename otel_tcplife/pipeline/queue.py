@@ -15,7 +15,7 @@ from otel_tcplife.pipeline.retry import RetryingSink
 from otel_tcplife.pipeline.sink import Sink
 from otel_tcplife.session import SessionBatch, concatenated
 
-_LAST_BREATH = 0.1
+_LAST_BREATH = 1.0
 """Seconds after the deadline in which a thread ends that has tried until then."""
 
 
