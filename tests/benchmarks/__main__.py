@@ -1,4 +1,7 @@
-"""Measures the budgets and prints each with its peer of the same run: median, and the least and the most."""
+"""Measures the budgets and prints each with its peer of the same run: median, and the least and the most.
+
+It takes less than ten minutes. What an application pays is in application_cost.py, which takes as long.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from pathlib import Path
 from tests.benchmarks import growth, hooks, start
 from tests.benchmarks.report import row, spread
 from tests.benchmarks.scan import scan_seconds
-from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, instrumented, ours
+from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, ours
 from tests.support.host_agent import COMMAND
 from tests.support.pins import bpffs
 
-_ROUNDS = 5
+_ROUNDS = 3
 _SECONDS = 4.0
 _RATE = 10_000
 """Sessions a second for the CPU of each: well below what the machine can make, so that nobody loses any."""
@@ -37,16 +40,15 @@ def main() -> None:
     """Run all of them."""
     start.main(_ROUNDS)
     with start.own_cache(), tempfile.TemporaryDirectory() as directory:
-        load, requests = _built("load", directory), _built("requests", directory)
+        load = _built("load", directory)
         cost(load, Path(directory) / "spool")
         with bpffs(Path(directory) / "bpf") as pins:
             restart(pins / "tcplife")
             lost(load)
             slowdown(load, pins / "slowdown")
         scans()
-        application(requests)
-    hooks.main(_ROUNDS)
-    growth.main(Path("docs/growth.svg"))
+        hooks.main(_ROUNDS)
+        growth.main(1, Path("docs/growth.svg"))
 
 
 def scans() -> None:
@@ -194,44 +196,6 @@ def slowdown(load: Path, pins: Path) -> None:
         measure(LIBBPF_TCPLIFE)
     for name, ratios in kept.items():
         row(name, f"{spread(ratios)}{_goal(_KEPT, name)}")
-
-
-def application(requests: Path) -> None:
-    """Requests that a small HTTP server under OpenTelemetry's agent answers with the plugin, against without it."""
-    print("requests/s of an HTTP server under the agent with the plugin, against without it")
-    large = {"OTEL_BLRP_MAX_QUEUE_SIZE": "65536", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "4096"}
-    ways = {
-        "logs + metrics": {},
-        "logs + metrics, larger OTEL_BLRP_*": large,
-        "metrics only": {"OTEL_LOGS_EXPORTER": "none"},
-    }
-    starts: list[float] = []
-    for per_connection in (1, 100):
-        kept: dict[str, list[float]] = {}
-        told: dict[str, list[str]] = {}
-        for _ in range(_ROUNDS):
-            off = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "tcplife"}
-            without, _, start_without = _answered(requests, per_connection, **off)
-            for name, variables in ways.items():
-                rate, exported, start = _answered(requests, per_connection, **variables)
-                kept.setdefault(name, []).append(rate / without)
-                told.setdefault(name, []).append(f"{exported:,} records of {rate * _SECONDS / per_connection:,.0f}")
-                starts.append(start - start_without)
-        for name, ratios in kept.items():
-            row(f"{name}, {per_connection} on a connection", spread(ratios), told[name][-1])
-    row("the application starts later by", f"{spread(starts)} s")
-
-
-def _answered(requests: Path, per_connection: int, **variables: str) -> tuple[float, int, float]:
-    """Requests answered in a second, log records that the receiver has got, and seconds that the start took."""
-    with Receiver() as receiver:
-        with Running(instrumented({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})) as running:
-            [port] = re.findall(r"serving (\d+)", running.text())
-            asked = [requests, port, str(_SECONDS), str(per_connection)]
-            answered, elapsed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
-            running.stop()
-        time.sleep(0.1)
-    return int(answered) / float(elapsed), receiver.records, running.start_seconds
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the cost of a session end grows: python -m tests.benchmarks.growth [PICTURE].
+"""How the cost of a session end grows: python -m tests.benchmarks.growth [ROUNDS [PICTURE]].
 
 It is measured with the rate of ends, with sessions that are open meanwhile, and with the peers, programs and containers
 that they are of. The picture, an SVG, shows the first.
@@ -52,20 +52,20 @@ class Cost(NamedTuple):
         return sorted(self.of_a_core)[len(self.of_a_core) // 2] / 100 / self.rate * 1e6
 
 
-def main(picture: Path | None) -> None:
-    """Measure all of it."""
+def main(rounds: int, picture: Path | None = None) -> None:
+    """Measure all of it so many times."""
     with tempfile.TemporaryDirectory() as directory:
         load = Path(directory) / "load"
         subprocess.run(["cc", "-O2", "-pthread", "-o", load, Path(__file__).with_name("load.c")], check=True)
         print("CPU of the tracer, logs + metrics, by session ends a second")
-        costs = [_cost(load, rate) for rate in _RATES]
+        costs = [_cost(load, rate, rounds) for rate in _RATES]
         for cost in costs:
             each = f"{cost.microseconds:.1f} us each" if cost.rate else ""
             row(f"{cost.rate:,.0f}", f"{spread(cost.of_a_core)} % of a core", each)
         print("the same at 10,000, by session ends that are open")
         for number in _OPEN:
             with open_sessions(number):
-                row(f"{number:,}", f"{spread(_cost(load, 10_000).of_a_core)} % of a core")
+                row(f"{number:,}", f"{spread(_cost(load, 10_000, rounds).of_a_core)} % of a core")
     print("CPU of encoding and counting an end, by what they are of")
     for name, numbers in (("peers", (10, 100_000)), ("programs", (1, 2_000)), ("containers", (1, 500))):
         for number in numbers:
@@ -74,9 +74,9 @@ def main(picture: Path | None) -> None:
         picture.write_text(_svg(costs))
 
 
-def _cost(load: Path, rate: int) -> Cost:
+def _cost(load: Path, rate: int, rounds: int) -> Cost:
     figures: list[float] = []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         with Receiver() as receiver:
             env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_PYTHON_TCPLIFE_MAX_SESSIONS": "300000"}
             with Running(ours("", env)) as running:
@@ -138,4 +138,5 @@ def _svg(costs: list[Cost]) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    rounds, *pictures = sys.argv[1:] or ["3"]
+    main(int(rounds), *map(Path, pictures))
