@@ -158,10 +158,13 @@ def ended(batch: SessionBatch) -> SessionBatch:
 
 
 def concatenated(batches: Sequence[SessionBatch]) -> SessionBatch:
-    """A copy of all sessions of the batches, in their order; there may be none."""
-    wanted = [batch for batch in batches if len(batch)] or batches
+    """A copy of all sessions of the batches, in their order; there may be none.
+
+    Those that have some are of the same rows; empty ones may be of others, which have fewer columns.
+    """
+    wanted = [batch for batch in batches if len(batch)]
     if not wanted:
-        return np.zeros(0, SESSION)
+        return batches[0] if batches else np.zeros(0, SESSION)
     # Row by row; NumPy would copy field by field, which takes fifteen times as long
     return np.concatenate([batch.view(_whole(batch)) for batch in wanted]).view(wanted[0].dtype)
 

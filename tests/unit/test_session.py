@@ -29,3 +29,10 @@ def test_spans_stay_with_their_sessions() -> None:
     assert both["span_id"][:, 7].tolist() == [1, 2, 3, 4, 1]
     assert both["closed_at"].tolist() == [*batch["closed_at"].tolist(), int(batch["closed_at"][0])]
     assert concatenated([]).dtype == SESSION
+
+
+def test_empty_batches_of_both_kinds_are_an_empty_one() -> None:
+    """As where a ring has nothing, and nobody waits for an owner any more."""
+    wide = as_rows_of(SESSION_IN_SPAN, empty(0))
+    for batches in ([wide, empty(0)], [empty(0), wide], [empty(0), empty(0)]):
+        assert len(concatenated(batches)) == 0
