@@ -18,7 +18,7 @@ LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 
 C_FILES = bpf/tcplife.bpf.c bpf/*.h
 
-.PHONY: help run test test-unit test-fleet test-registry lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
+.PHONY: help run test test-unit test-fleet test-registry test-kernels test-all lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,6 +64,20 @@ test-fleet: setup-test ## what takes longer to build than `make test` may: anoth
 
 test-registry: setup-test ## the checker of semantic conventions, weaver, on docs/registry/; it has to be on PATH
 	$(BIN)/pytest tests/weaver
+
+# Of Debian's kernels, the newest of these versions is run; of its user spaces, bookworm or trixie
+KERNELS ?= 6.1 6.12
+ARCH ?= $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+SUITE ?= bookworm
+STEPS ?=
+KERNEL_PACKAGES = mmdebstrap arch-test debian-archive-keyring e2fsprogs kmod cpio xz-utils zstd
+KERNEL_PACKAGES += $(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
+
+test-kernels: setup-test ## the tests on other kernels, in virtual machines; KERNELS="5.10 6.1", ARCH=arm64, SUITE=trixie
+	@$(call apt,$(KERNEL_PACKAGES))
+	$(BIN)/python -m tests.kernels --arch $(ARCH) --suite $(SUITE) $(if $(STEPS),--steps $(STEPS)) $(KERNELS)
+
+test-all: test test-fleet test-kernels soak ## all of these, which takes hours
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)

@@ -13,14 +13,15 @@ from otel_tcplife.error_types import ERROR_TYPES
 from otel_tcplife.instruments import COUNTERS, HISTOGRAMS, METRIC_ATTRIBUTES, SUMS
 from otel_tcplife.options import OPTIONS, Option, Scope
 from otel_tcplife.own_metrics import OPERATION_DURATION, OWN_COUNTERS
+from tests.kernels import facts as kernels
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-_SECTION = re.compile(r"(<!-- (telemetry|options): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+_SECTION = re.compile(r"(<!-- (telemetry|options|kernels): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def updated(readme: str) -> str:
     """The text with its tables made anew."""
-    sections = {"telemetry": _telemetry, "options": _options}
+    sections = {"telemetry": _telemetry, "options": _options, "kernels": _kernels}
     return _SECTION.sub(lambda found: found[1] + "\n".join(sections[found[2]]()) + "\n" + found[3], readme)
 
 
@@ -49,6 +50,12 @@ def _default(option: Option[object]) -> str:
     if len({*shown.values()}) > 1:
         return ", ".join(f"{value} for a {scope.value}" for scope, value in shown.items())
     return f"{option.default_text or shown[Scope.HOST]} by default"
+
+
+def _kernels() -> Iterable[str]:
+    """What is known on which kernel."""
+    header, *facts = kernels.rows()
+    yield from _table(header, facts)
 
 
 def _telemetry() -> Iterable[str]:

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 
 from tests.support.collector import Collector
+from tests.support.own_collector import OwnCollector
 from tests.support.received import ReceivedLog, ReceivedPoint
 from tests.support.rotel import Rotel
 
@@ -99,7 +100,7 @@ _POINTS = {
 }
 
 
-def send(collector: Collector | Rotel, protocol: str) -> None:
+def send(collector: Collector | Rotel | OwnCollector, protocol: str) -> None:
     """Sends one log record and a metric of each kind with the SDK's own exporters."""
     if protocol == "grpc":
         _send_log(GrpcLogExporter(collector.grpc_endpoint))
@@ -150,7 +151,7 @@ def _send_metrics(exporter: GrpcMetricExporter | HttpMetricExporter) -> None:
     meters.shutdown()
 
 
-def check(collector: Collector | Rotel) -> None:
+def check(collector: Collector | Rotel | OwnCollector) -> None:
     """Asserts that the stopped collector got what _send sends, once, field by field."""
     assert collector.logs() == [LOG]
 

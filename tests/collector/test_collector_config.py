@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import ssl
 import subprocess
 import sys
 import time
 from http.client import HTTPSConnection
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,12 +22,16 @@ from tests.collector.telemetry import LOG, check, send
 from tests.support import any_collector
 from tests.support.background_process import accepts
 from tests.support.collector import AGENT_CONFIG, Collector, FileForwarder
+from tests.support.own_collector import OwnCollector
 from tests.support.patience import eventually
 from tests.support.rotel import Rotel
 from tests.support.tls import make_tls
 
 _BUILD = AGENT_CONFIG.with_name("build")
 _CONFIGS = sorted(set(_BUILD.parent.glob("*.yaml")) - {_BUILD.with_name("manifest.yaml")})
+
+
+_HAS_ROTEL = pytest.mark.skipif(platform.machine() != "x86_64", reason="there is no Rotel for this machine")
 
 
 @pytest.mark.parametrize("config", _CONFIGS, ids=lambda config: config.name)
@@ -156,22 +162,29 @@ def test_what_the_collector_says_is_told_where_it_cannot_start(tmp_path: Path) -
         Collector(tmp_path, config=wrong).__enter__()
 
 
+@pytest.mark.parametrize("kind", [pytest.param(Rotel, marks=_HAS_ROTEL), OwnCollector])
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_rotel_receives(tmp_path: Path, protocol: str) -> None:
-    with Rotel(tmp_path / "new") as rotel:
-        send(rotel, protocol)
-        rotel.stop()
-        check(rotel)
+def test_what_stands_in_for_it_receives(tmp_path: Path, protocol: str, kind: type[Rotel | OwnCollector]) -> None:
+    with kind(tmp_path / "new") as collector:
+        send(collector, protocol)
+        collector.stop()
+        check(collector)
 
 
-@pytest.mark.parametrize("kind", [Collector, Rotel])
+@pytest.mark.parametrize("kind", [Collector, pytest.param(Rotel, marks=_HAS_ROTEL), OwnCollector])
 def test_a_collector_is_there_with_go_and_without(
-    kind: type[Collector | Rotel], monkeypatch: pytest.MonkeyPatch
+    kind: type[Collector | Rotel | OwnCollector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(any_collector, "otelcol", {Collector: lambda: Path("otelcol"), Rotel: lambda: None}[kind])
+    def distribution(name: str) -> None:
+        if kind is OwnCollector:
+            raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(any_collector, "otelcol", lambda: Path("otelcol") if kind is Collector else None)
+    monkeypatch.setattr(any_collector, "distribution", distribution)
     assert any_collector.collector_class() is kind
 
 
+@_HAS_ROTEL
 def test_a_killed_test_run_leaves_no_collector(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time\n"

@@ -23,9 +23,7 @@ def test_the_wheel_is_for_all_machines() -> None:
 @pytest.mark.parametrize(
     ("machine", "is_known"), [("x86_64", True), ("aarch64", True), ("riscv64", False), ("armv7l", False), ("", False)]
 )
-def test_machines_whose_system_calls_are_known(
-    machine: str, is_known: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_machines_whose_system_calls_are_known(machine: str, is_known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
     check = check_kernel()
     assert check.ok == is_known

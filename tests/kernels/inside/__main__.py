@@ -1,0 +1,60 @@
+"""Run the steps in a virtual machine, and leave what came of them on the disk of the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+from tests.kernels.initramfs import RESULTS
+from tests.kernels.steps import CHOSEN, STEPS, TIMES, Step
+from tests.kernels.vm import SAYS
+
+_RESULTS = Path("/results")
+_HUNG_AFTER = 7200.0
+"""Seconds after which a step hangs, however slow the machine is; the next ones are run all the same."""
+
+
+def main() -> None:
+    """Do all of the above."""
+    chosen = Path(CHOSEN).read_text().split()
+    _RESULTS.mkdir()
+    os.environ["OTEL_TCPLIFE_TEST_RESULTS"] = str(_RESULTS)
+    times: dict[str, float] = {}
+    for step in STEPS:
+        if step.name in chosen:
+            times[step.name] = _run(step)
+    (_RESULTS / TIMES).write_text(json.dumps(times))
+    with tarfile.open(f"/dev/{RESULTS}", "w:", format=tarfile.GNU_FORMAT) as disk:
+        disk.add(_RESULTS, arcname="results")
+    os.sync()
+
+
+def _run(step: Step) -> float:
+    """Run it; return how many seconds that took. What it says is in its log, and its last line on the console."""
+    log = _RESULTS / f"{step.name}.log"
+    report = f"--junitxml={_RESULTS / step.name}.xml"
+    began = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", report, *step.tests],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(_HUNG_AFTER)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+            output.write(b"this step did not come to an end\n")
+    seconds = time.monotonic() - began
+    last = (log.read_text(errors="replace").splitlines() or [""])[-1]
+    print(f"{SAYS}{step.name}: {last.strip('= ')}", flush=True)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

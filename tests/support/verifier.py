@@ -1,0 +1,157 @@
+"""What the kernel's verifier says of each BPF program, and the figures that are kept of it, in verifier.json.
+
+`python -m tests.support.verifier` keeps those of this kernel; with files of figures as arguments, it keeps these.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from otel_tcplife.options import DEFAULT_SIZES, Options, Scope
+from otel_tcplife.probe import bpf, kernel_objects
+from otel_tcplife.probe.compiled import CompiledProgram
+from otel_tcplife.probe.diagnosis import kernel_version
+from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.loader import prepare_program
+
+KEPT = Path(__file__).with_name("verifier.json")
+
+_PROG_LOAD, _STATISTICS = 5, 4
+"""A command of bpf(2), and BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
+_RAW_TRACEPOINT, _TRACING, _ITERATOR = 17, 26, 28
+_LOG_SIZE = 1 << 16
+
+
+class Figures(NamedTuple):
+    """Of one program."""
+
+    instructions: int
+    """Its length."""
+    verified: int
+    """How many instructions the verifier went through, on all paths together; it takes a million at most."""
+    stack: int
+    """Bytes of it; the kernel has 512."""
+
+
+OfChoices = dict[str, dict[str, Figures]]
+"""By what was chosen, and by the tracepoint or the iterator."""
+
+
+class _ProgramAttribute(ctypes.Structure):
+    """The part of union bpf_attr (include/uapi/linux/bpf.h) that loads a program."""
+
+    _fields_ = [
+        ("prog_type", ctypes.c_uint32),
+        ("insn_cnt", ctypes.c_uint32),
+        ("insns", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_uint64),
+        ("not_used", ctypes.c_uint8 * 28),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("not_used_either", ctypes.c_uint8 * 36),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+    ]
+
+
+_CHOICES: Mapping[str, tuple[Options, bool]] = {
+    "host": (Options(), False),
+    "process": (Options(Scope.PROCESS, sizes=DEFAULT_SIZES[Scope.PROCESS]), False),
+    "process, trace context": (
+        Options(Scope.PROCESS, sizes=DEFAULT_SIZES[Scope.PROCESS], trace_context=True),
+        True,
+    ),
+}
+"""Programs that have more or less in them, and whether the application announces its connections."""
+
+
+def where() -> str:
+    """What the figures depend on: the machine, the kernel, and the version of bcc, whose compiler it was."""
+    version = ".".join(map(str, kernel_version()))
+    return f"{platform.machine()}, Linux {version}, bcc {_bcc()}"
+
+
+def _bcc() -> str:
+    for interpreter in bcc_interpreters():
+        try:
+            return ".".join(run_helper(interpreter, [], b"{}").split(".")[:2])
+        except NoBcc:
+            continue
+    raise RuntimeError("no Python has bcc")
+
+
+def figures_here() -> OfChoices:
+    """Those of all programs on this kernel."""
+    found: OfChoices = {}
+    for name, (options, has_announcements) in _CHOICES.items():
+        found[name] = _figures(prepare_program(options, has_announcements=has_announcements).compiled)
+    return found
+
+
+def kept_figures() -> dict[str, OfChoices]:
+    """Those that are kept, by where() they are from."""
+    return {place: _decoded(choices) for place, choices in json.loads(KEPT.read_text()).items()}
+
+
+def _decoded(choices: Mapping[str, Mapping[str, Iterable[int]]]) -> OfChoices:
+    return {
+        choice: {program: Figures(*values) for program, values in programs.items()}
+        for choice, programs in choices.items()
+    }
+
+
+def keep(figures: Mapping[str, OfChoices]) -> None:
+    """Keep these, instead of those from the same place."""
+    every = {**(kept_figures() if KEPT.exists() else {}), **figures}
+    text = json.dumps(every, indent=2, sort_keys=True)
+    # The three figures of a program on its line
+    KEPT.write_text(re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3]", text) + "\n")
+
+
+def _figures(program: CompiledProgram) -> dict[str, Figures]:
+    maps = [kernel_objects.make_map(name, definition) for name, definition in program.maps.items()]
+    try:
+        codes = {name: kernel_objects.with_maps(code, maps) for name, code in program.hooks.items()}
+        of_hooks = {name: _verified(code, prog_type=_RAW_TRACEPOINT) for name, code in codes.items()}
+        scan = kernel_objects.with_maps(program.scan, maps)
+        kind = {"prog_type": _TRACING, "expected_attach_type": _ITERATOR, "attach_btf_id": program.scan_target}
+        return {**of_hooks, "scan": _verified(scan, **kind)}
+    finally:
+        for descriptor in maps:
+            os.close(descriptor)
+
+
+def _verified(instructions: bytes, **kind: int) -> Figures:
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    terms, log = ctypes.create_string_buffer(b"GPL"), ctypes.create_string_buffer(_LOG_SIZE)
+    count = len(instructions) // kernel_objects.INSTRUCTION_SIZE
+    program = _ProgramAttribute(
+        insn_cnt=count, insns=ctypes.addressof(code), license=ctypes.addressof(terms),
+        log_level=_STATISTICS, log_size=_LOG_SIZE, log_buf=ctypes.addressof(log), **kind,
+    )  # fmt: skip
+    os.close(bpf.call(_PROG_LOAD, program))
+    said = log.value.decode()
+    [processed] = re.findall(r"^processed (\d+) insns", said, re.MULTILINE)
+    # One number for the program and each of its functions
+    [stack] = re.findall(r"^stack depth ([\d+]+)", said, re.MULTILINE)
+    return Figures(count, int(processed), max(map(int, stack.split("+"))))
+
+
+def main(paths: Iterable[str]) -> None:
+    """Keep what these files have, or else the figures of this kernel."""
+    files = [json.loads(Path(path).read_text()) for path in paths]
+    keep({place: _decoded(choices) for each in files for place, choices in each.items()} or {where(): figures_here()})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
