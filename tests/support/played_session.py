@@ -51,6 +51,8 @@ class Session:
     """Segments that the client and the server had sent again right before the first step that ends an end."""
     sent_again_by_all: int = 0
     """And all sockets of the network namespace before that."""
+    going: Stopwatch = field(default_factory=Stopwatch)
+    """The wait until neither end had a socket any more."""
 
     def open(self) -> None:
         """Establish it."""
@@ -91,10 +93,11 @@ class Session:
     def wait_until_gone(self) -> None:
         """Wait until neither end has a socket any more."""
         diag, address = Diag(Path("/proc/self/ns/net")), self.family.address
-        for own, peer in ((self.client_port, self.server_port), (self.server_port, self.client_port)):
-            while diag.state((address, own, address, peer)):
-                time.sleep(0.001)
-        settle()
+        with self.going:
+            for own, peer in ((self.client_port, self.server_port), (self.server_port, self.client_port)):
+                while diag.state((address, own, address, peer)):
+                    time.sleep(0.001)
+            settle()
 
 
 def sent_again_by_all() -> int:

@@ -45,7 +45,6 @@ def _ends(directory: Path, container: Path) -> dict[str, ReceivedLog]:
         client.tell("close", "c")
         server.tell("receive", "s", 1)
         server.tell("close", "s")
-        move(client.pid, container.parents[1])  # so that the cgroup can be removed
     ports = session.client_port, session.server_port
     logs = read_otlp_json_lines(directory / "logs.jsonl").logs
     ends = {str(log.attributes["tcplife.comm"]): log for log in logs if log.ports in (ports, ports[::-1])}
