@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,18 @@ class Architecture:
 
     def accelerated(self) -> list[str]:
         """Options for the fastest way there is on this host: KVM for a machine of the same kind, else emulation."""
-        if self.machine == os.uname().machine and os.access("/dev/kvm", os.R_OK | os.W_OK):
+        if self.machine == os.uname().machine and _has_kvm():
             return ["-accel", "kvm", "-cpu", "host"]
         return ["-accel", "tcg,thread=multi", *self.emulated]
+
+
+def _has_kvm() -> bool:
+    """Whether it can be used, and whether the processor has what it needs.
+
+    Within some virtual machines there is a KVM without that, which does not get far in booting Linux.
+    """
+    has_extension = {"vmx", "svm"} & {*Path("/proc/cpuinfo").read_text().split()} or os.uname().machine == "aarch64"
+    return bool(has_extension) and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 _ALL = (

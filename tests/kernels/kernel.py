@@ -50,16 +50,17 @@ def _make(wanted: str, architecture: Architecture, archive: Archive, into: Path)
     archive.unpack(["busybox-static"], programs)
     make_initramfs(into / "initramfs", programs, needed)
     make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-d", modules, into / "modules.img", "600M"]
-    subprocess.run(make, check=True)
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
 
 
 def _unpack_newest(wanted: str, architecture: Architecture, archive: Archive, into: Path) -> None:
-    """Since Linux 7, Debian has the image and the modules in packages of their own."""
     version = wanted.replace(".", r"\.")
-    flavour = f"cloud-{architecture.debian}"
+    names = rf"{version}\.[0-9].*-cloud-{architecture.debian}(-unsigned)?$"
+    # Since Linux 6.19, the package linux-image has nothing in it, but depends on two others
+    found = archive.names(f"^linux-binary-{names}") or archive.names(f"^linux-image-{names}")
     refused: list[NotThere] = []
-    for name in archive.names(rf"^linux-(image|binary)-{version}[.+-].*{flavour}(-unsigned)?$")[:_MOST_TRIED]:
-        modules = [name.replace("binary", "modules").removesuffix("-unsigned")] if "-binary-" in name else []
+    for name in found[:_MOST_TRIED]:
+        modules = [name.replace("-binary-", "-modules-").removesuffix("-unsigned")] if "-binary-" in name else []
         try:
             archive.unpack([name, *modules], into)
         except NotThere as error:

@@ -29,9 +29,7 @@ _FOR_TESTS = ("iproute2", "kmod", "libbpf-tools", "nftables", "openssl", "procps
 _MEGABYTES = 3000
 """Sparse, so that only what is used takes room."""
 
-_MERGE_USR = """
-for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done
-"""
+_MERGE_USR = 'for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done'
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def root_fs(suite: str, architecture: Architecture, archive: Archive) -> RootFs:
         install(needed, architecture, python, root)
         image = into / "root.img"
         make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-d", root, image, f"{_MEGABYTES}M"]
-        subprocess.run(make, check=True)
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
 
     directory = kept(f"root-{architecture.debian}-{suite}-{recipe}", make)
     return RootFs(directory / "root.img", suite, python)
