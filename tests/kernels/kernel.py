@@ -41,11 +41,11 @@ def kernel(wanted: str, architecture: Architecture, archive: Archive) -> Kernel:
 def _make(wanted: str, architecture: Architecture, archive: Archive, into: Path) -> None:
     unpacked = into.with_name("unpacked")
     _unpack_newest(wanted, architecture, archive, unpacked)
-    [image] = (unpacked / "boot").glob("vmlinuz-*")
-    release = image.name.removeprefix("vmlinuz-")
-    image.rename(into / image.name)
     modules = next(each for each in (unpacked / "usr/lib/modules", unpacked / "lib/modules") if each.is_dir())
-    needed = unpack_modules(modules / release)
+    [of_release] = modules.iterdir()
+    [image] = [*(unpacked / "boot").glob("vmlinuz-*"), *of_release.glob("vmlinuz")]
+    image.rename(into / f"vmlinuz-{of_release.name}")
+    needed = unpack_modules(of_release)
     programs = into.with_name("programs")
     archive.unpack(["busybox-static"], programs)
     make_initramfs(into / "initramfs", programs, needed)

@@ -22,7 +22,7 @@ SUITES = tuple(_PYTHONS)
 """Those that have Debian's bcc 0.26, and 0.31."""
 
 _BASE = (
-    "base-files", "base-passwd", "bash", "busybox-static", "coreutils", "dash", "debianutils", "diffutils", "findutils",
+    "base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "dash", "debianutils", "diffutils", "findutils",
     "grep", "gzip", "hostname", "libc-bin", "mawk", "mount", "sed", "tar", "util-linux",
 )  # fmt: skip
 _FOR_TESTS = ("iproute2", "kmod", "libbpf-tools", "nftables", "openssl", "procps", "python3", "python3-bpfcc")
@@ -77,6 +77,10 @@ def _configure(root: Path) -> None:
     for name in ("passwd", "group"):
         (root / "etc" / name).write_bytes((root / f"usr/share/base-passwd/{name}.master").read_bytes())
     (root / "etc/hosts").write_text("127.0.0.1 localhost kernels\n::1 localhost\n")
+    # Without any authority, Rotel does not start
+    authorities = sorted((root / "usr/share/ca-certificates").rglob("*.crt"))
+    (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
+    (root / "etc/ssl/certs/ca-certificates.crt").write_bytes(b"".join(each.read_bytes() for each in authorities))
     for link, target in (("usr/bin/awk", "mawk"), ("usr/bin/sh", "dash")):
         if not (root / link).exists():
             (root / link).symlink_to(target)

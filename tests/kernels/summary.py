@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,4 +84,13 @@ def lines(kernels: Sequence[OfKernel], steps: Sequence[str]) -> Iterator[str]:
     for each in kernels:
         for step, outcome in each.outcomes.items():
             for what, names in (("failed", outcome.failed), ("skipped", outcome.skipped)) if outcome else ():
-                yield from (f"{what} on {each.name}, {step}: {name}: {why}" for name, why in names.items())
+                yield from _named(f"{what} on {each.name}, {step}", names)
+
+
+def _named(what: str, reasons: Mapping[str, str]) -> Iterator[str]:
+    """A line for each reason, with the names of all that has it."""
+    of_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons.items():
+        of_reason[reason].append(name)
+    for reason, names in of_reason.items():
+        yield f"{what}: {reason}: {', '.join(names)}"

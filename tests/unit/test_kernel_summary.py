@@ -53,9 +53,9 @@ def test_all_is_named(of_kernel: OfKernel) -> None:
         ["CPU", "80 s"],
     ]
     assert [line.partition("\n")[0] for line in said[5:]] == [
-        "failed on 6.1, some: test_fails[b]: AssertionError: it is b",
-        'failed on 6.1, some: test_has_an_error: failed on setup with "ValueError: this cannot be set up"',
-        "skipped on 6.1, some: test_is_skipped: there is no such thing here",
+        "failed on 6.1, some: AssertionError: it is b: test_fails[b]",
+        'failed on 6.1, some: failed on setup with "ValueError: this cannot be set up": test_has_an_error',
+        "skipped on 6.1, some: there is no such thing here: test_is_skipped",
     ]
 
 

@@ -35,7 +35,10 @@ def main() -> None:
 
 
 def _run(step: Step) -> float:
-    """Run it; return how many seconds that took. What it says is in its log, and its last line on the console."""
+    """Run it; return how many seconds that took.
+
+    What it says is in its log, its last line on the console, and all of it where something failed.
+    """
     log = _RESULTS / f"{step.name}.log"
     report = f"--junitxml={_RESULTS / step.name}.xml"
     began = time.monotonic()
@@ -51,7 +54,10 @@ def _run(step: Step) -> float:
             process.wait()
             output.write(b"this step did not come to an end\n")
     seconds = time.monotonic() - began
-    last = (log.read_text(errors="replace").splitlines() or [""])[-1]
+    text = log.read_text(errors="replace")
+    if process.returncode:
+        print(text)
+    last = (text.splitlines() or [""])[-1]
     print(f"{SAYS}{step.name}: {last.strip('= ')}", flush=True)
     return seconds
 
