@@ -22,8 +22,8 @@ SUITES = tuple(_PYTHONS)
 """Those that have Debian's bcc 0.26, and 0.31."""
 
 _BASE = (
-    "base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "dash", "debianutils", "diffutils", "findutils",
-    "grep", "gzip", "hostname", "libc-bin", "mawk", "mount", "sed", "tar", "util-linux",
+    "base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "dash", "debianutils",
+    "diffutils", "findutils", "grep", "gzip", "hostname", "libc-bin", "mawk", "mount", "sed", "tar", "util-linux",
 )  # fmt: skip
 _FOR_TESTS = ("iproute2", "kmod", "libbpf-tools", "nftables", "openssl", "procps", "python3", "python3-bpfcc")
 _MEGABYTES = 3000
