@@ -16,15 +16,15 @@ class Step(NamedTuple):
 STEPS = (
     Step("check", ("tests/kernels/inside/test_check.py",)),
     Step("verifier", ("tests/live/test_verifier.py",)),
+    Step("facts", ("tests/kernels/inside/test_facts.py",)),
     Step("sessions", ("tests/live/test_sessions.py",)),
     Step("adopted", ("tests/live/test_adopted.py",)),
     Step("place", ("tests/live/test_place.py",)),
     Step("balance", ("tests/live/test_balance.py",)),
     Step("active", ("tests/live/test_active.py",)),
-    Step("plugin", ("tests/plugin/test_scope.py", "tests/plugin/test_capabilities.py")),
+    Step("plugin", ("tests/plugin/test_scope.py",)),
     Step("matrix", ("tests/live/matrix",)),
     Step("capabilities", ("tests/live/test_capabilities.py",)),
-    Step("facts", ("tests/kernels/inside/test_facts.py",)),
     Step("cgroup-v1", ("tests/kernels/inside/test_cgroup_v1.py",)),
     # The last one, as lockdown is not taken back
     Step("lockdown", ("tests/kernels/inside/test_lockdown.py",)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -36,31 +38,26 @@ def main() -> None:
 
 
 def _run(step: Step) -> float:
-    """Run it; return how many seconds that took.
-
-    What it says is in its log, its last line on the console, and all of it where something failed.
-    """
-    log = _RESULTS / f"{step.name}.log"
+    """Run it; return how many seconds that took. What it says is in its log and on the console, as it comes."""
     report = f"--junitxml={_RESULTS / step.name}.xml"
-    began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", report, *step.tests],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            process.wait(_HUNG_AFTER)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            output.write(b"this step did not come to an end\n")
-    seconds = time.monotonic() - began
-    text = log.read_text(errors="replace")
-    if process.returncode:
-        print(text)
-    last = (text.splitlines() or [""])[-1]
-    print(f"{SAYS}{step.name}: {last.strip('= ')}", flush=True)
-    return seconds
+    began, line = time.monotonic(), ""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", report, *step.tests],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    end = threading.Timer(_HUNG_AFTER, os.killpg, (process.pid, signal.SIGKILL))
+    end.start()
+    with (_RESULTS / f"{step.name}.log").open("w") as log:
+        for line in process.stdout:
+            log.write(line)
+            print(line, end="", flush=True)
+    process.wait()
+    end.cancel()
+    line = line.strip("= \n")
+    print(f"{SAYS}{step.name}: {line}", flush=True)
+    return time.monotonic() - began
 
 
 if __name__ == "__main__":
