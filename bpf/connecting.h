@@ -35,7 +35,7 @@ static inline bool is_receiver(u64 sk)
 	struct receiver peer = { .port = READ(sk, SOCK_COMMON_skc_dport) };
 
 	read_peer_address(sk, peer.address);
-	return receivers.lookup(&peer) != NULL;
+	return found(receivers.lookup(&peer));
 }
 
 static inline struct thread running_thread(void)

@@ -36,7 +36,7 @@ static inline struct flow *follow_handed_over(u64 sk, int old_state, int state)
 
 	if (state == TCP_CLOSE_WAIT || (old_state != TCP_ESTABLISHED && old_state != TCP_CLOSE_WAIT))
 		return NULL;
-	if (!closing || !is_traced_task() || overflowed.lookup(&sk))
+	if (!closing || !is_traced_task() || found(overflowed.lookup(&sk)))
 		return NULL;
 	beyond = beyond_overflowed.lookup(&only);
 	if (beyond && *beyond)

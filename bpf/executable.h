@@ -51,7 +51,7 @@ static inline void keep_executable_of_scanned(u64 task)
 {
 	u32 pid = tgid_of(task);
 
-	if (!executables.lookup(&pid))
+	if (!found(executables.lookup(&pid)))
 		keep_executable(task);
 }
 #endif

@@ -73,7 +73,7 @@ static inline bool is_hidden(u64 sk, const struct flow *flow)
 
 	read_endpoints(sk, &ends);
 	if (!flow->hidden)
-		return hidden_connections.lookup(&ends) != NULL;
+		return found(hidden_connections.lookup(&ends));
 	swap_ends(&ends);
 	hidden_connections.update(&ends, &yes);
 	return true;

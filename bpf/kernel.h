@@ -48,6 +48,18 @@ enum {
  */
 #define COPY(to, from) bpf_probe_read_kernel(to, sizeof(*(to)), from)
 
+/*
+ * Whether a lookup has found something. Without the barrier, Clang 19 computes with the pointer before it compares it with
+ * NULL, which the verifier does not allow.
+ */
+static inline bool found(const void *value)
+{
+	u64 is_found = value != NULL;
+
+	asm volatile("" : "+r"(is_found));
+	return is_found;
+}
+
 static inline u32 netns(u64 sk)
 {
 	return READ(READ(sk, SOCK_COMMON_skc_net) + NET_ns, NS_COMMON_inum);

@@ -78,7 +78,7 @@ BPF_TABLE("lru_hash", struct listener, u8, listeners, LISTENERS_SIZE);
 
 static inline bool is_traced(u32 tgid)
 {
-	return traced_tgids.lookup(&tgid) != NULL;
+	return found(traced_tgids.lookup(&tgid));
 }
 
 static inline bool is_traced_task(void)
@@ -151,7 +151,7 @@ static inline bool has_traced_listener(u64 sk)
 {
 	struct listener here = { .netns = netns(sk), .port = READ(sk, SOCK_COMMON_skc_num) };
 
-	return listeners.lookup(&here) != NULL;
+	return found(listeners.lookup(&here));
 }
 #else
 #define is_traced(tgid) true
