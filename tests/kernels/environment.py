@@ -14,7 +14,7 @@ from tests.kernels.architecture import Architecture
 
 VENV = "opt/venv"
 """Below the root."""
-_FOR_TESTS = {"opentelemetry-distro", "opentelemetry-semantic-conventions", "pytest", "rotel"}
+_FOR_TESTS = {"hypothesis", "opentelemetry-distro", "opentelemetry-semantic-conventions", "pytest", "rotel"}
 """Of the extra `test`, what the tests import that run in a virtual machine."""
 _OLDEST_LIBC, _NEWEST_LIBC = 17, 36
 """glibc 2.N of the oldest wheels that there are, and of Debian 12."""
@@ -31,9 +31,10 @@ def _required() -> Iterator[Requirement]:
 
 
 def _is_needed(requirement: Requirement, there: dict[str, str]) -> bool:
-    if not requirement.marker:
+    marker = requirement.marker
+    if not marker or marker.evaluate({**there, "extra": ""}):
         return True
-    return requirement.name in _FOR_TESTS and requirement.marker.evaluate({**there, "extra": "test"})
+    return requirement.name in _FOR_TESTS and marker.evaluate({**there, "extra": "test"})
 
 
 def site_packages(python: str) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from hypothesis import settings
 
 from otel_tcplife.cli import main
 from otel_tcplife.export.otlp.transport import Transport, open_transport
@@ -19,9 +18,6 @@ from tests.support.log_lines import logged_lines
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.tls import Tls, make_tls
 from tests.support.transports import USER_AGENT, Connect, configured
-
-settings.register_profile("any machine", deadline=None)  # which a busy one would miss
-settings.load_profile("any machine")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GRPC_PROXY", "NO_GRPC_PROXY")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
