@@ -13,6 +13,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,8 +121,8 @@ def keep(figures: Mapping[str, OfChoices]) -> None:
 
 
 def _figures(program: CompiledProgram) -> dict[str, Figures]:
-    # Before Linux 5.11, maps and programs count as locked memory
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with suppress(ValueError, OSError):  # it may not; before Linux 5.11, maps and programs count as locked memory
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     maps = [kernel_objects.make_map(name, definition) for name, definition in program.maps.items()]
     try:
         codes = {name: kernel_objects.with_maps(code, maps) for name, code in program.hooks.items()}
