@@ -31,7 +31,7 @@ class LoadedProgram:
 
 def load(program: CompiledProgram, instead: Mapping[str, int] = {}) -> LoadedProgram:
     """Make the maps, or duplicate the descriptors of those that are to be used instead, and load all. Raise OSError."""
-    with closed_on_error() as opened, _unlimited_locked_memory():
+    with closed_on_error() as opened, unlimited_locked_memory():
         maps: dict[str, int] = {}
         for name, definition in program.maps.items():
             given = instead.get(name)
@@ -72,7 +72,7 @@ def closed_on_error() -> Generator[list[int]]:
 
 
 @contextmanager
-def _unlimited_locked_memory() -> Generator[None]:
+def unlimited_locked_memory() -> Generator[None]:
     """Before Linux 5.11, maps and programs count as locked memory while they are made; take the limit away meanwhile,
     as far as this process may.
     """

@@ -18,7 +18,7 @@ from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
-from otel_tcplife.probe.loaded import attach, closed_on_error, load
+from otel_tcplife.probe.loaded import attach, closed_on_error, load, unlimited_locked_memory
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
 from otel_tcplife.probe.prepared import PreparedProgram, prepare
@@ -113,7 +113,7 @@ def attach_program(prepared: PreparedProgram) -> AttachedProgram:
 
 def attached(program: CompiledProgram) -> AttachedProgram:
     """Load a program and attach it to its tracepoints. Raise OSError."""
-    with closed_on_error() as opened:
+    with closed_on_error() as opened, unlimited_locked_memory():
         loaded = load(program)
         opened += loaded.descriptors
         maps = loaded.maps
