@@ -20,7 +20,7 @@ from otel_tcplife.probe.balance import TAKEN_SIZE
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.host_tracer import HOST_MAP
 from otel_tcplife.probe.kernel_objects import attach_hook, definition_of, fill_hook, make_array, make_hook
-from otel_tcplife.probe.loaded import LoadedProgram, load
+from otel_tcplife.probe.loaded import LoadedProgram, load, unlimited_locked_memory
 from otel_tcplife.probe.loader import AttachedProgram, Stay, possible_cpus, refusals_explained, refuse_where_unmet
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left, PinnedSet, open_whole, take_over
@@ -40,7 +40,7 @@ def open_pinned(directory: Path, options: Options) -> AttachedProgram:
     """
     pins = PinDirectory(directory)
     try:
-        with refusals_explained():
+        with refusals_explained(), unlimited_locked_memory():
             refuse_where_unmet()
             pins.lock()
             return _Start(pins, options, possible_cpus()).attach()
