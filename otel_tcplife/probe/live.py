@@ -31,7 +31,7 @@ _SHORTEST_POLL_INTERVAL, _LONGEST_POLL_INTERVAL = 0.05, 0.2
 """Seconds between two reads of the ring, while it does not fill up faster. Each wakes a process whose code and data
 have left the caches of the CPU meanwhile, which costs more than reading."""
 _BURST = 200_000
-"""Session ends a second that may begin at any time, and are not to fill the ring before the next read."""
+"""Session ends a second that may begin at any time, and are to fill half of the ring at most before the next read."""
 
 _SWEEP_INTERVAL = 10.0
 
@@ -212,7 +212,7 @@ class LiveSource:
 
 def _poll_interval(room: float) -> float:
     """For a ring that has room for so many rows."""
-    return max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / _BURST))
+    return max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / 2 / _BURST))
 
 
 def _balance(attached: AttachedProgram) -> Balance:
