@@ -14,7 +14,7 @@ from typing import NamedTuple
 from otel_tcplife.log import logger
 from otel_tcplife.probe import bpf
 
-_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _LINK_CREATE = 0, 5, 17, 28
+_MAP_CREATE, PROG_LOAD, _RAW_TRACEPOINT_OPEN, _LINK_CREATE = 0, 5, 17, 28
 _TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
 _MMAPABLE = 1 << 10
 _PROG_TYPE_RAW_TRACEPOINT, _PROG_TYPE_TRACING, _TRACE_ITER = 17, 26, 28
@@ -39,7 +39,9 @@ class _MapAttribute(ctypes.Structure):
     ]
 
 
-class _ProgramAttribute(ctypes.Structure):
+class ProgramAttribute(ctypes.Structure):
+    """The part of union bpf_attr (include/uapi/linux/bpf.h) that loads a program."""
+
     _fields_ = [
         ("prog_type", ctypes.c_uint32),
         ("insn_cnt", ctypes.c_uint32),
@@ -184,7 +186,7 @@ def attach_hook(hook: int, tracepoint: str) -> int:
 def _load(instructions: bytes, name: str, **kind: int) -> int:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     terms = ctypes.create_string_buffer(b"GPL")
-    program = _ProgramAttribute(
+    program = ProgramAttribute(
         insn_cnt=len(instructions) // INSTRUCTION_SIZE,
         insns=ctypes.addressof(code),
         license=ctypes.addressof(terms),
@@ -192,17 +194,17 @@ def _load(instructions: bytes, name: str, **kind: int) -> int:
         **kind,
     )
     try:
-        return bpf.call(_PROG_LOAD, program)
+        return bpf.call(PROG_LOAD, program)
     except OSError as error:
         problem = f"bpf: loading {name}: {error.strerror}"
         logger.debug("%s; the verifier said:\n%s", problem, _said_by_verifier(program))
         raise OSError(error.errno, problem) from None
 
 
-def _said_by_verifier(program: _ProgramAttribute) -> str:
+def _said_by_verifier(program: ProgramAttribute) -> str:
     """What it says of a program that was refused, which is loaded once more for that; it may be cut off."""
     log = ctypes.create_string_buffer(_LOG_SIZE)
     program.log_level, program.log_size, program.log_buf = 1, _LOG_SIZE, ctypes.addressof(log)
     with suppress(OSError):
-        os.close(bpf.call(_PROG_LOAD, program))
+        os.close(bpf.call(PROG_LOAD, program))
     return log.value.decode(errors="replace")

@@ -9,6 +9,7 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -48,7 +49,7 @@ def main() -> None:
             slowdown(load, pins / "slowdown")
         scans()
         hooks.main(_ROUNDS)
-        growth.main(1, Path("docs/growth.svg"))
+        growth.main(1, Path(sys.prefix) / "growth.svg")
 
 
 def scans() -> None:

@@ -72,6 +72,7 @@ def main(rounds: int, picture: Path | None = None) -> None:
             row(f"{number:,} {name}", f"{spread([*_counted(**{name: number})])} us")
     if picture:
         picture.write_text(_svg(costs))
+        print(f"the first of these as a picture: {picture}")
 
 
 def _cost(load: Path, rate: int, rounds: int) -> Cost:

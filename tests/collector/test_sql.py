@@ -9,12 +9,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from otel_tcplife.conventions import ATTRIBUTES
 from tests.sql import DIRECTORY, VIEWS
 from tests.support.elsewhere import ADDRESS, CLOSED_PORT, PORT, Elsewhere
 from tests.support.host_agent import HostAgent
 from tests.support.received import read_otlp_json_lines
 from tests.support.sql_queries import documented_queries
+from tests.support.sql_rows import check_rows
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -45,15 +45,9 @@ def _rows(view: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
 def test_each_record_is_a_row_with_all_that_it_has(view: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     files = sorted(tmp_path.glob("logs.jsonl*"))
     assert len(files) > 1
-    logs = {(log.body, log.time_unix_nano): log for file in files for log in read_otlp_json_lines(file).logs}
+    written = [log for file in files for log in read_otlp_json_lines(file).logs]
     rows = _rows(view, "SELECT *, epoch_ns(timestamp) AS ns FROM sessions")
-    assert len(rows) == len(logs)
-    for row in rows:
-        log = logs[row["body"], row["ns"]]
-        assert (row["event"], row["severity"]) == (log.event_name, log.severity_text)
-        assert row["host_name"] == log.resource["host.name"]
-        known = {each.name: row[each.name.replace(".", "_")] for each in ATTRIBUTES}
-        assert {name: value for name, value in known.items() if value is not None} == log.attributes
+    check_rows(rows, written)
 
 
 def test_the_documented_queries_say_what_was_done(view: duckdb.DuckDBPyConnection, elsewhere: Elsewhere) -> None:

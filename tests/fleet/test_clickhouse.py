@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from otel_tcplife.conventions import ATTRIBUTES
 from tests.backends.documented import documented
 from tests.backends.questions import SENT, Made, sessions_ended
 from tests.fleet.clickhouse import ClickHouse
@@ -20,6 +19,7 @@ from tests.support.host_agent import HostAgent
 from tests.support.patience import eventually
 from tests.support.received import ReceivedLog, read_otlp_json_lines
 from tests.support.sql_queries import documented_queries
+from tests.support.sql_rows import check_rows
 
 _OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "500"}
 _VIEW = (DIRECTORY / "sessions.clickhouse.sql").read_text()
@@ -73,14 +73,7 @@ def test_each_record_is_a_row_with_all_that_it_has(
         plan = [row["explain"].strip() for row in store.query(f"EXPLAIN indexes = 1 {later}")]
     # A condition on the time leaves out all parts of the table
     assert any(line.startswith("Parts: 0/") for line in plan), plan
-    logs = {(log.body, log.time_unix_nano): log for log in written}
-    assert len(rows) == len(written) == len(logs)
-    for row in rows:
-        log = logs[row["body"], row["ns"]]
-        assert (row["event"], row["severity"]) == (log.event_name, log.severity_text)
-        assert row["host_name"] == log.resource["host.name"]
-        known = {each.name: row[each.name.replace(".", "_")] for each in ATTRIBUTES}
-        assert {name: value for name, value in known.items() if value is not None} == log.attributes
+    check_rows(rows, written)
     assert {row["event"] for row in rows} >= {"tcplife.session.closed", "tcplife.connect.failed"}
 
 

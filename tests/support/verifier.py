@@ -26,8 +26,8 @@ from otel_tcplife.probe.loader import prepare_program
 
 KEPT = Path(__file__).with_name("verifier.json")
 
-_PROG_LOAD, _STATISTICS = 5, 4
-"""A command of bpf(2), and BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
+_STATISTICS = 4
+"""BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
 _RAW_TRACEPOINT, _TRACING, _ITERATOR = 17, 26, 28
 _LOG_SIZE = 1 << 16
 
@@ -45,25 +45,6 @@ class Figures(NamedTuple):
 
 OfChoices = dict[str, dict[str, Figures]]
 """By what was chosen, and by the tracepoint or the iterator."""
-
-
-class _ProgramAttribute(ctypes.Structure):
-    """The part of union bpf_attr (include/uapi/linux/bpf.h) that loads a program."""
-
-    _fields_ = [
-        ("prog_type", ctypes.c_uint32),
-        ("insn_cnt", ctypes.c_uint32),
-        ("insns", ctypes.c_uint64),
-        ("license", ctypes.c_uint64),
-        ("log_level", ctypes.c_uint32),
-        ("log_size", ctypes.c_uint32),
-        ("log_buf", ctypes.c_uint64),
-        ("not_used", ctypes.c_uint8 * 28),
-        ("expected_attach_type", ctypes.c_uint32),
-        ("not_used_either", ctypes.c_uint8 * 36),
-        ("attach_btf_id", ctypes.c_uint32),
-        ("attach_prog_fd", ctypes.c_uint32),
-    ]
 
 
 _CHOICES: Mapping[str, tuple[Options, bool]] = {
@@ -139,11 +120,11 @@ def _verified(instructions: bytes, **kind: int) -> Figures:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     terms, log = ctypes.create_string_buffer(b"GPL"), ctypes.create_string_buffer(_LOG_SIZE)
     count = len(instructions) // kernel_objects.INSTRUCTION_SIZE
-    program = _ProgramAttribute(
+    program = kernel_objects.ProgramAttribute(
         insn_cnt=count, insns=ctypes.addressof(code), license=ctypes.addressof(terms),
         log_level=_STATISTICS, log_size=_LOG_SIZE, log_buf=ctypes.addressof(log), **kind,
     )  # fmt: skip
-    os.close(bpf.call(_PROG_LOAD, program))
+    os.close(bpf.call(kernel_objects.PROG_LOAD, program))
     said = log.value.decode()
     [processed] = re.findall(r"^processed (\d+) insns", said, re.MULTILINE)
     # One number for the program and each of its functions
