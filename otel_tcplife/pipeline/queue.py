@@ -16,15 +16,15 @@ from otel_tcplife.pipeline.sink import Sink
 from otel_tcplife.session import SessionBatch, concatenated
 
 _LAST_BREATH = 1.0
-"""Seconds after the deadline in which a thread ends that has tried until then."""
+"""Seconds after the deadline in which a thread that has tried until then can still tell what it delivered."""
 
 
 class SinkQueue:
     """Feeds a sink batches of the size that it takes, `schedule_delay` after the first of a batch at the latest.
 
     What the sink cannot deliver at present is exported again, more often while the queue is more than half full.
-    Sessions that find the queue full are dropped. Where the sink raises an exception, its batch is rejected, and the
-    next one is fed: a thread that ended here would have all others wait for it, or lose all that is to come. What the
+    Sessions that find the queue full are dropped. Where the sink raises an exception, what it had is rejected, and the
+    next batch is fed: a thread that ended here would have all others wait for it, or lose all that is to come. What the
     sink has not accounted for when the deadline is over is unsent.
     """
 
@@ -98,14 +98,13 @@ class SinkQueue:
         with self._changed:
             self._all_put = True  # a deadline that was set is too early to end at: what is drained comes after it
             self._changed.notify()
-        self._thread.join(self._deadline.remaining)
+        self._thread.join(self._deadline.remaining + _LAST_BREATH)
         with self._changed:
             self._has_ended = True
             self._book({Outcome.UNSENT: self._waiting + self._exporting})
 
     def shutdown_sink(self) -> None:
         """Shut the sink down, unless it hangs."""
-        self._thread.join(_LAST_BREATH)
         if self._thread.is_alive():
             return
         try:
@@ -115,22 +114,20 @@ class SinkQueue:
 
     def _run(self) -> None:
         while len(batch := self._next()):
-            outcomes = self._export(batch)
-            with self._changed:
-                if not self._has_ended:  # too late: it was booked as unsent
-                    self._book(outcomes)
-                    self._exporting = 0
+            try:
+                for outcomes in self._retrying.export(batch):
+                    self._settle(outcomes)
+                self._failures.recovered()
+            except Exception as error:  # noqa: BLE001
+                self._failures.failed(f"{type(error).__name__}: {error}", f"{self._exporting} rejected")
+                self._settle({Outcome.REJECTED: self._exporting})
 
-    def _export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
-        try:
-            outcomes = self._retrying.export(batch)
-            if sum(outcomes.values()) != len(batch):
-                raise RuntimeError(f"{len(batch)} sessions became {dict(outcomes)}")
-            self._failures.recovered()
-            return outcomes
-        except Exception as error:  # noqa: BLE001
-            self._failures.failed(f"{type(error).__name__}: {error}", f"{len(batch)} rejected")
-            return {Outcome.REJECTED: len(batch)}
+    def _settle(self, outcomes: Mapping[Outcome, int]) -> None:
+        """Book what became of sessions that the sink has."""
+        with self._changed:
+            if not self._has_ended:  # too late: they were booked as unsent
+                self._book(outcomes)
+                self._exporting -= sum(outcomes.values())
 
     def _book(self, outcomes: Mapping[Outcome, int]) -> None:
         if self._ledger:

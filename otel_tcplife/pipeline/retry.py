@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
@@ -63,21 +62,31 @@ class RetryingSink:
         self._is_pressed = is_pressed
         self._failures = FailureLog(sink.task)
 
-    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
-        """Export the batch until it is delivered; what is not in time is unsent."""
+    def export(self, batch: SessionBatch) -> Iterator[Mapping[Outcome, int]]:
+        """Export the batch until it is delivered, and tell what becomes of its records as soon as that is known.
+
+        What is not delivered in time is unsent. Raise RuntimeError where the sink does not account for all.
+        """
         backoff = Backoff(self._deadline, self._is_pressed)
-        outcomes: Counter[Outcome] = Counter()
         while self._deadline.remaining:
             try:
-                outcomes.update(self._sink.export(batch))
+                outcomes = self._sink.export(batch)
             except NotNow as failure:
-                outcomes.update(failure.outcomes)
+                _check(batch, failure.outcomes, len(failure.left))
+                yield failure.outcomes
                 batch = failure.left
                 if failure.outcomes:
                     backoff.reset()
                 self._failures.failed(failure.reason, "retrying")
                 backoff.wait(failure.after)
             else:
+                _check(batch, outcomes)
                 self._failures.recovered()
-                return outcomes
-        return outcomes + Counter({Outcome.UNSENT: len(batch)})
+                yield outcomes
+                return
+        yield {Outcome.UNSENT: len(batch)}
+
+
+def _check(batch: SessionBatch, outcomes: Mapping[Outcome, int], left: int = 0) -> None:
+    if sum(outcomes.values()) + left != len(batch):
+        raise RuntimeError(f"{len(batch)} sessions became {dict(outcomes)}, and {left} are left")

@@ -20,6 +20,7 @@ from typing_extensions import Self
 from tests.support.bpf_objects import BpfObject
 from tests.support.otlp_receiver import FileReceiver
 from tests.support.patience import PATIENCE
+from tests.support.process_states import what_processes_wait_for
 from tests.support.received import ReceivedLog, ReceivedPoint, read_otlp_json_lines
 
 _BINARIES = Path(sys.executable).parent
@@ -117,6 +118,7 @@ class Traced:
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_BLRP_SCHEDULE_DELAY": "100",
             "OTEL_PYTHON_TCPLIFE_EXPORT": export,
+            "PYTHONFAULTHANDLER": "1",
             **environ,
         }
         self.told: list[Told] = []
@@ -146,6 +148,8 @@ class Traced:
 
     def __exit__(self, *error: object) -> None:
         try:
+            if error != (None, None, None):
+                self._show_why()
             self._close_input()
             if error == (None, None, None):
                 self._wait_for_all()
@@ -154,6 +158,15 @@ class Traced:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _show_why(self) -> None:
+        """Show what it told, and where each of its processes is: in the kernel, and in Python, which ends it."""
+        print(*what_processes_wait_for(self.pid), sep="\n")
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGABRT)
+        for reader in self._readers:
+            reader.join(5)
+        print(self._all())
 
     def _take(self, line: str) -> None:
         """What it tells; other programs print something else."""

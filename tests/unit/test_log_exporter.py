@@ -86,7 +86,8 @@ class Delivered:
 
     def send(self, count: int) -> dict[str, int]:
         """Send so many sessions; what became of all after that."""
-        self._outcomes.update(self.sink.export(sessions(count)))
+        for outcomes in self.sink.export(sessions(count)):
+            self._outcomes.update(outcomes)
         return {outcome.value: records for outcome, records in self._outcomes.items() if records}
 
     @property

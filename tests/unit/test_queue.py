@@ -15,7 +15,7 @@ from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Ledger, Outcome
 from otel_tcplife.pipeline.limits import COMMAND
 from otel_tcplife.pipeline.queue import SinkQueue
-from otel_tcplife.pipeline.sink import Sink
+from otel_tcplife.pipeline.sink import NotNow, Sink
 from otel_tcplife.session import SessionBatch, empty
 
 
@@ -195,3 +195,74 @@ def test_what_a_sink_says_after_the_deadline_does_not_count_twice() -> None:
         time.sleep(0.001)
     time.sleep(0.05)
     assert ledger.totals() == {("test", Outcome.UNSENT): 2}
+
+
+class _DeliversInParts(_Sink):
+    """Delivers one session of those that it is given, and the next one when it may go on."""
+
+    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        if self.got:
+            self.busy.set()
+            self.may_go_on.wait()
+        self.got.append(batch["closed_at"][:1].tolist())
+        if len(batch) > 1:
+            raise NotNow("made up", batch[1:], outcomes={Outcome.EXPORTED: 1})
+        return {Outcome.EXPORTED: 1}
+
+
+@pytest.mark.usefixtures("logged")
+def test_what_was_delivered_before_a_sink_hangs_is_not_unsent() -> None:
+    ledger, deadline, sink = Ledger(), Deadline(0.05), _DeliversInParts(3)
+    queue = _queue(sink, ledger, deadline)
+    queue.put(_numbered(0, 3))
+    sink.busy.wait()
+    deadline.set()
+    queue.shutdown()
+    assert sink.got == [[0]]
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 1, ("test", Outcome.UNSENT): 2}
+
+
+@pytest.mark.usefixtures("logged")
+def test_what_was_delivered_in_parts_is_all_booked() -> None:
+    ledger, deadline, sink = Ledger(), Deadline(60), _DeliversInParts(3)
+    sink.may_go_on.set()
+    queue = _queue(sink, ledger, deadline)
+    queue.put(_numbered(0, 3))
+    deadline.set()
+    queue.shutdown()
+    assert sink.got == [[0], [1], [2]]
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 3}
+
+
+def test_a_sink_may_tell_what_it_delivered_a_moment_after_the_deadline() -> None:
+    """A try that began in time ends at the deadline, and its thread is not the first that runs then."""
+    ledger, deadline, sink = Ledger(), Deadline(0.05), _Sink(2)
+    queue = _queue(sink, ledger, deadline)
+    queue.put(_numbered(0, 2))
+    sink.busy.wait()
+    deadline.set()
+    threading.Timer(0.1, sink.may_go_on.set).start()
+    queue.shutdown()
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 2}
+
+
+class _DeliversThenFails(_Sink):
+    """Delivers one session, and raises an exception when it is given the others."""
+
+    def export(self, batch: SessionBatch) -> Mapping[Outcome, int]:
+        if self.got:
+            raise ValueError("made up")
+        self.got.append(batch["closed_at"][:1].tolist())
+        raise NotNow("made up", batch[1:], outcomes={Outcome.EXPORTED: 1})
+
+
+@pytest.mark.usefixtures("logged")
+def test_what_was_delivered_before_a_sink_fails_is_not_rejected() -> None:
+    ledger, deadline, sink = Ledger(), Deadline(60), _DeliversThenFails(3)
+    queue = _queue(sink, ledger, deadline)
+    queue.put(_numbered(0, 3))
+    while not queue.is_idle:
+        time.sleep(0.001)
+    deadline.set()
+    queue.shutdown()
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 1, ("test", Outcome.REJECTED): 2}
