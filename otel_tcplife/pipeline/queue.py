@@ -58,7 +58,7 @@ class SinkQueue:
             if len(taken):
                 self._batches.append(taken)
                 # Not for what only has to wait for more
-                if not self._waiting or self._waiting + len(taken) >= self.sink.max_export_batch_size:
+                if not self._waiting or self._waiting + len(taken) >= self._batch_size:
                     self._changed.notify()
                 self._waiting += len(taken)
         self._book({Outcome.DROPPED: len(batch) - len(taken), Outcome.UNSELECTED: unselected})
@@ -87,6 +87,11 @@ class SinkQueue:
     def has_room(self) -> bool:
         """Whether half of the queue is free."""
         return self._waiting <= self._limits.max_queue_size // 2
+
+    @property
+    def _batch_size(self) -> int:
+        """Sessions that no longer wait for others: while they are exported, there has to be room for what comes."""
+        return min(self.sink.max_export_batch_size, max(self._limits.max_queue_size // 2, 1))
 
     @property
     def is_idle(self) -> bool:
@@ -136,7 +141,7 @@ class SinkQueue:
 
     def _next(self) -> SessionBatch:
         """The next batch, empty when there will be none."""
-        size = self.sink.max_export_batch_size
+        size = self._batch_size
         with self._changed:
             while not self._batches and not self._all_put:
                 self._changed.wait()

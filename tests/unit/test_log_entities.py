@@ -34,7 +34,7 @@ def test_each_resource_has_the_logs_that_the_sdk_would_have_encoded(
     spread(batch, cgroups[: len(batch)])
     encoder = LogEncoder(RESOURCES, HOST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_ROWS", rows)
+        patch.setattr(pieces, "_MOST_ROWS", rows)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(encoder.in_order(batch)))
     by_resource: dict[bytes, Any] = {}
     for resource_logs in in_order(ours).resource_logs:

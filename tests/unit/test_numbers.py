@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tcplife.export.otlp.numbers import decimals, varints
-from otel_tcplife.export.otlp.pieces import Piece, join, record_lengths
+from otel_tcplife.export.otlp.pieces import Joined, Piece, record_lengths
 from otel_tcplife.export.otlp.protobuf import varint
 
 _AROUND = [base**power + more for base in (2, 10) for power in range(64) for more in (-1, 0, 1)]
@@ -16,7 +16,7 @@ _COLUMNS = st.lists(_NUMBERS, min_size=1, max_size=20)
 
 
 def _each(piece: Piece, count: int) -> list[bytes]:
-    joined = b"".join(bytes(block) for block in join([piece], 0, count))
+    joined = b"".join(bytes(block) for block in Joined([piece], count).blocks(0, count))
     ends = np.cumsum(record_lengths([piece], count)).tolist()
     assert len(joined) == ends[-1]
     return [joined[start:end] for start, end in zip([0, *ends], ends)]

@@ -112,6 +112,20 @@ def test_sessions_that_trickle_in_wait_for_each_other() -> None:
     assert sink.got == [[0, 1, 2]]
 
 
+def test_what_fills_half_of_the_queue_waits_for_no_more() -> None:
+    """Where a sink takes as much as the queue holds, what comes meanwhile would find no room."""
+    ledger, deadline = Ledger(), Deadline(3.5)
+    sink = _Sink(8)
+    sink.may_go_on.set()
+    queue = _queue(sink, ledger, deadline, schedule_delay=3600, max_queue_size=8)
+    for number in range(4):
+        queue.put(_numbered(number, 1))
+    sink.busy.wait()
+    deadline.set()
+    queue.shutdown()
+    assert sink.got == [[0, 1, 2, 3]]
+
+
 def test_what_is_put_after_a_stop_was_asked_is_consumed() -> None:
     """It is what the source had still to give."""
     ledger, deadline = Ledger(), Deadline(3.5)

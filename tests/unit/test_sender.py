@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -231,6 +231,21 @@ def test_all_logs_pass_a_grpc_receiver_that_takes_less(serve_grpc: Callable[...,
     outcomes = exporter.export(sessions(2000))
     assert {outcome.value: count for outcome, count in outcomes.items()} == {"exported": 2000}
     assert _all_ports(receiver.requests) == [*range(1, 2001)]
+
+
+def test_what_a_receiver_does_not_take_now_is_not_made() -> None:
+    """A receiver that is away would cost as much as one that takes all."""
+    made: list[int] = []
+
+    def requests() -> Iterator[Request]:
+        for number in range(3):
+            made.append(number)
+            yield _logs(1)
+
+    sent = sender(Receiver(1 << 30, frozenset(), Retryable("away"))).send(requests())
+    assert made == [0]
+    assert len(sent.left) == 3
+    assert made == [0, 1, 2]
 
 
 def test_requests_are_as_large_as_they_may_be(http_receiver: HttpReceiver) -> None:

@@ -18,7 +18,7 @@ from otel_tcplife.columns import Codes, Flags
 from otel_tcplife.conventions import ENTITY_ATTRIBUTES, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.log_records import log_records
-from otel_tcplife.export.otlp.pieces import join, record_lengths
+from otel_tcplife.export.otlp.pieces import Joined, record_lengths
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
@@ -84,10 +84,11 @@ class LogEncoder:
         codes, entities = self._resources_of(columns)
         pieces = log_records(columns, self._attributes)
         lengths = record_lengths(pieces, len(batch)).astype(np.int64)
+        joined = Joined(pieces, len(batch))
         before = np.array([len(self._resource(entity)) + len(self._scope) + _LENGTHS for entity in entities])
         # The first record of a request may stand below a resource that the request before it has, too
         for first, end in _cuts(lengths + _begins(codes) * before[codes], most_bytes - int(before.max())):
-            records = [block.data for block in join(pieces, first, end)]
+            records = [block.data for block in joined.blocks(first, end)]
             runs = _runs(codes[first:end], lengths[first:end])
             of_runs = [records] if len(runs) == 1 else _divided(records, [size for _, size in runs])
             parts = (self._resource_logs(entities[code], some) for (code, _), some in zip(runs, of_runs))

@@ -6,7 +6,7 @@ is one NumPy operation for all records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -80,22 +80,29 @@ def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
     return lengths
 
 
-def join(pieces: Sequence[Piece], first: int, end: int) -> Iterable[Matrix]:
-    """These records, one behind the other, each with its pieces in order; in blocks that fit into a CPU's cache."""
-    template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
-    # Of the same height, about: a block of a few rows costs nearly as much as a large one
-    tallest = -(-(end - first) // max(round((end - first) / _ROWS), 1))
-    data = np.empty((tallest, len(template)), np.uint8)
-    data[:] = np.frombuffer(template, np.uint8)
-    counts = np.ones(data.shape, np.bool_)
-    ends = accumulate(piece.width for piece in pieces)
-    placed = [_Placed(piece, end_of_piece - piece.width) for piece, end_of_piece in zip(pieces, ends)]
-    for start in range(first, end, max(tallest, 1)):
-        block = slice(start, min(start + tallest, end))
-        height = block.stop - start
-        for piece in placed:
-            piece.fill(data[:height], counts[:height], block)
-        yield data[:height][counts[:height]]
+class Joined:
+    """Records that are put together of pieces: a block of them at a time, which fits into the cache of a CPU."""
+
+    def __init__(self, pieces: Sequence[Piece], rows: int) -> None:
+        """`rows` is how many records there are."""
+        template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
+        self._data = np.empty((min(rows, _MOST_ROWS), len(template)), np.uint8)
+        self._data[:] = np.frombuffer(template, np.uint8)
+        self._counts = np.ones(self._data.shape, np.bool_)
+        ends = accumulate(piece.width for piece in pieces)
+        self._placed = [_Placed(piece, end - piece.width) for piece, end in zip(pieces, ends)]
+
+    def blocks(self, first: int, end: int) -> Iterator[Matrix]:
+        """The bytes of these records, one behind the other, each with its pieces in order."""
+        # Of the same height, about: a block of a few rows costs nearly as much as a large one
+        blocks = max(-(-(end - first) // _MOST_ROWS), 1)
+        height = max(-(-(end - first) // blocks), 1)
+        for start in range(first, end, height):
+            rows = slice(start, min(start + height, end))
+            data, counts = self._data[: rows.stop - start], self._counts[: rows.stop - start]
+            for piece in self._placed:
+                piece.fill(data, counts, rows)
+            yield data[counts]
 
 
 class _Placed:
@@ -126,7 +133,7 @@ def _varying(piece: Piece) -> npt.NDArray[np.int16] | None:
     return piece.lengths.astype(np.int16)[:, None]
 
 
-_ROWS = 512
+_MOST_ROWS = 512
 """About 0.5 MB, and as much of flags: more would not fit into the cache of a CPU."""
 _POSITIONS = np.arange(np.iinfo(np.int16).max, dtype=np.int16)
 _MOST_COMBINATIONS = 1 << 10

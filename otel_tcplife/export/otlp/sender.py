@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
 from otel_tcplife.export.otlp.config import Signal
 from otel_tcplife.export.otlp.reply import Permanent, Retryable, Success, TooLarge
@@ -35,12 +37,17 @@ class Sent:
 
     settled: list[Settled] = field(default_factory=list[Settled])
     """Of the items from the first one on, in order."""
-    left: list[Request] = field(default_factory=list[Request])
-    """What the receiver may take later: all that is not settled, in order."""
+    rest: Iterable[Request] = ()
+    """What the receiver may take later: all that is not settled, in order, some of which may have yet to be made."""
     later: Retryable | None = None
     """Why, where something is left."""
     why_rejected: str = ""
     """What the receiver said last of items that it rejected."""
+
+    @cached_property
+    def left(self) -> list[Request]:
+        """What the receiver may take later, all of it made."""
+        return [*self.rest]
 
     @property
     def failure(self) -> str:
@@ -106,7 +113,7 @@ class Sender:
             while waiting and not sent.later:
                 self._send_first(waiting, sent, before)
             if sent.later:
-                sent.left = [*waiting, *coming]
+                sent.rest = chain(waiting, coming)
                 break
         if self.most_bytes < before:
             logger.warning(
