@@ -12,7 +12,14 @@ import pytest
 
 from otel_tcplife.capabilities import LOADING
 from tests.support.actor import run_actor
-from tests.support.for_all_users import NOBODY, as_nobody, directory_of, in_reach_of_all, python_with_capabilities
+from tests.support.for_all_users import (
+    LOCKED_MEMORY,
+    NOBODY,
+    as_nobody,
+    directory_of,
+    in_reach_of_all,
+    python_with_capabilities,
+)
 from tests.support.host_agent import COMMAND, HostAgent
 from tests.support.place import cgroup, move
 from tests.support.played_session import CLIENT, FAMILIES, SERVER, Session
@@ -30,7 +37,7 @@ def _of_user(directory: Path, *more: str) -> HostAgent:
     plus = ",".join(f"+{name}" for name in ("bpf", "perfmon", *more))
     ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
     capabilities = [f"--{kind}=-all,{plus}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
-    run = [*in_reach_of_all(), "setpriv", *ids, *capabilities]
+    run = [*in_reach_of_all(), *LOCKED_MEMORY, "setpriv", *ids, *capabilities]
     return HostAgent(["--otlp-file", str(directory), "--no-table"], cwd=directory, run=run)
 
 
