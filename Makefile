@@ -18,7 +18,7 @@ LIBPYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 
 C_FILES = bpf/tcplife.bpf.c bpf/*.h
 
-.PHONY: help run test test-unit test-fleet test-registry test-kernels test-all lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
+.PHONY: help run test test-unit test-fleet test-registry test-kernels test-userspaces test-all lint lint-python lint-types lint-c format bench soak outage setup setup-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -77,7 +77,13 @@ test-kernels: setup-test ## the tests on other kernels, in virtual machines; KER
 	@$(call apt,$(KERNEL_PACKAGES))
 	$(BIN)/python -m tests.kernels --arch $(ARCH) --suite $(SUITE) $(if $(STEPS),--steps $(STEPS)) $(KERNELS)
 
-test-all: test test-fleet test-kernels soak ## all of these, which takes hours
+SUITES ?= trixie
+
+test-userspaces: setup-test ## README's two commands in bare Debians and Ubuntus; SUITES="trixie noble", UBUNTU_MIRROR=URL
+	@$(call apt,mmdebstrap debian-archive-keyring git)
+	$(BIN)/python -m tests.userspaces $(if $(STEPS),--steps $(STEPS)) $(SUITES)
+
+test-all: test test-fleet test-kernels test-userspaces soak ## all of these, which takes hours
 
 bench: setup-test ## the budgets, each beside its peer
 	@$(call apt,gcc libc6-dev)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.kernels.cache import kept
 
-_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _WITH_SECURITY = ("bullseye", "bookworm", "trixie")
 _SUITES = (*_WITH_SECURITY, "bookworm-backports", "trixie-backports", "forky", "sid")
 _MIRROR, _SECURITY = "DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"
@@ -60,9 +60,9 @@ class Mirrors:
 
     def sources(self, suite: str) -> Iterator[str]:
         """Lines of sources.list."""
-        yield f"deb [signed-by={_KEYS}] {self.packages} {suite} main"
+        yield f"deb [signed-by={DEBIAN_KEYS}] {self.packages} {suite} main"
         if self.security and suite in _WITH_SECURITY:
-            yield f"deb [signed-by={_KEYS}] {self.security} {suite}-security main"
+            yield f"deb [signed-by={DEBIAN_KEYS}] {self.security} {suite}-security main"
 
 
 class Archive:

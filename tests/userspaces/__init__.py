@@ -1,0 +1,1 @@
+"""The project in the user spaces of other distributions, on the kernel of this host."""
