@@ -97,6 +97,19 @@ def test_that_it_was_held_up_while_it_read_the_clocks_is_no_step(
     assert after["created_at"] == before["created_at"]
 
 
+def test_a_session_closed_when_it_did_though_reading_the_clocks_was_held_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = KernelClock(tmp_path)
+    held_up = iter([1000 * _SECOND, 1003 * _SECOND])
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(held_up, 1003 * _SECOND))
+    monkeypatch.setattr(time, "time_ns", lambda: 5003 * _SECOND)
+    batch = empty(1)
+    batch["closed_at"] = 999 * _SECOND
+    clock.to_wall_time(batch)
+    assert batch["closed_at"].tolist() == [4999 * _SECOND]
+
+
 def test_a_process_that_made_a_time_namespace_for_its_children_is_not_in_it(tmp_path: Path) -> None:
     before = time.monotonic_ns()
     assert before <= KernelClock(_process(tmp_path, "500 0", unshared=True)).now() <= time.monotonic_ns()
