@@ -19,12 +19,13 @@ _BASE = ("apt", "ca-certificates", "make", "procps", "python3")
 
 _UBUNTU_MIRROR, _UBUNTU_KEYS = "UBUNTU_MIRROR", Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 
-_PROJECT = Path("root/otel-tcplife")
+_PROJECT = Path("srv/otel-tcplife")
+"""Where all users can read it, as tests run some of it as another one."""
 
 _PASSED_ON = re.compile(r"PIP_.*|[a-z]+_proxy|GOPROXY|CARGO_HOME")
 """Variables that say how packages are fetched."""
 
-# The mounts are those of this command alone, and end with it
+# The mounts are those of this command alone, and end with it. What chroot(2) confines may make no user namespaces.
 _WITHIN = """
 set -e
 tree=$1
@@ -34,7 +35,9 @@ mount -t proc proc "$tree/proc"
 mount --rbind /sys "$tree/sys"
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs tmpfs "$tree/run"
-exec chroot "$tree" "$@"
+cd "$tree"
+pivot_root . mnt
+exec chroot . sh -c 'umount --lazy /mnt && exec "$0" "$@"' "$@"
 """
 
 

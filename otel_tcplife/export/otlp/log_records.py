@@ -38,7 +38,7 @@ def log_records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Seq
         fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
         *_span(batch),
         *_body(columns),
-        Choice(columns.error.present.astype(np.intp), [_severity(*INFO), _severity(*WARN)]),
+        Choice(columns.error.present.astype(np.intp), _SEVERITIES),
         _texts(conventions.event_name(columns), _EVENT_NAME),
         *(_attribute(attribute, columns) for attribute in attributes),
     ]
@@ -61,6 +61,9 @@ def _span(batch: SessionBatch) -> list[Piece]:
 
 def _severity(number: int, text: str) -> bytes:
     return wire.tag(_SEVERITY_NUMBER, VARINT) + wire.varint(number) + wire.delimited(_SEVERITY_TEXT, text.encode())
+
+
+_SEVERITIES = [_severity(*INFO), _severity(*WARN)]
 
 
 def _body(columns: SessionColumns) -> list[Piece]:
@@ -108,6 +111,7 @@ def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
     return replace(number, write=write, template=bytes(template))
 
 
+@lru_cache(maxsize=1024)
 def _before_number(name: str, length: int) -> bytes:
     """What stands before the tag of a number of this length in a KeyValue of the attributes field."""
     value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 1 + length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 """Wire types."""
 
 
+@lru_cache(maxsize=256)
 def tag(number: int, wire_type: int) -> bytes:
     """The key of a field."""
     return varint(number << 3 | wire_type)
