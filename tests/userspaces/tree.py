@@ -22,7 +22,7 @@ _UBUNTU_MIRROR, _UBUNTU_KEYS = "UBUNTU_MIRROR", Path("/usr/share/keyrings/ubuntu
 _PROJECT = Path("srv/otel-tcplife")
 """Where all users can read it, as tests run some of it as another one."""
 
-_PASSED_ON = re.compile(r"PIP_.*|[a-z]+_proxy|GOPROXY|CARGO_HOME")
+_PASSED_ON = re.compile(r"(?:PIP|UV)_.*|[a-z]+_proxy|SSL_CERT_FILE|GOPROXY")
 """Variables that say how packages are fetched."""
 
 # The mounts are those of this command alone, and end with it. What chroot(2) confines may make no user namespaces.

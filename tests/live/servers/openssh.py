@@ -36,10 +36,13 @@ Subsystem sftp {directory}/sftp
 _START = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind "$0" /etc/shadow && exec "$@"'
 _SHADOW = "root:*:19000:0:99999:7:::\n"
 
-# What sshd starts for a session says which process it was started by, whose child that is, and for which connection.
+# What sshd starts for a session says which child of the listener it was started by, and for which connection. From
+# OpenSSH 10 on, there is another process between the two.
 _SFTP = """#!/bin/sh
-sshd=/proc/$PPID
-echo $PPID "$(cat $sshd/comm)" "$(readlink $sshd/exe)" "$(cut -d " " -f 4 $sshd/stat)" "$SSH_CONNECTION" > {said}
+sshd=$PPID
+parent() {{ cut -d " " -f 4 /proc/$sshd/stat; }}
+while [ "$(parent)" != "$(cat {listener})" ]; do sshd=$(parent); done
+echo $sshd "$(cat /proc/$sshd/comm)" "$(readlink /proc/$sshd/exe)" "$SSH_CONNECTION" > {said}
 exec {sftp_server}
 """
 
@@ -69,12 +72,14 @@ def play(directory: Path, port: int) -> list[ExpectedEnd]:
     configuration = directory / "sshd_config"
     configuration.write_text(_CONFIGURATION.format(directory=directory, port=port))
     (directory / "shadow").write_text(_SHADOW)
-    _script(directory / "sftp", _SFTP.format(said=directory / "session", sftp_server=_SFTP_SERVER))
+    listener = directory / "sshd.pid"
+    sftp = _SFTP.format(listener=listener, said=directory / "session", sftp_server=_SFTP_SERVER)
+    _script(directory / "sftp", sftp)
     _script(directory / "ssh", _SSH.format(said=directory / "client", ssh=path_of("ssh")))
     command = ["unshare", "--mount", "sh", "-c", _START, directory / "shadow"]
     sshd = [path_of("sshd"), "-D", "-e", "-f", configuration]
     with Server([*command, *sshd], directory / "sshd.log", [port], signal.SIGTERM) as server:
-        names_itself(server, directory / "sshd.pid")
+        names_itself(server, listener)
         openssh = Openssh(server, port, directory)
         return [*_copies(openssh), *_nobody(openssh)]
 
@@ -108,18 +113,17 @@ def _copies(openssh: Openssh) -> list[ExpectedEnd]:
 
 
 def _copy(openssh: Openssh, scenario: str, files: Sequence[str | Path], sender: Side) -> list[ExpectedEnd]:
-    """A file in one session, whose owner is the process of sshd that root's session is in.
+    """A file in one session, whose owner is the process that the listener of sshd has started for the connection.
 
-    It is the one that the listener has started for the connection. It has another, without privileges, that talks to
-    the client until it has logged in, and hands over to it then. It leaves the closing of the connection to its end.
+    It has another, without privileges, that talks to the client until it has logged in. It leaves the closing of the
+    connection to its end, which is the last of all.
     """
     directory = openssh.directory
     with Client([path_of("scp"), *_options(openssh), "-S", directory / "ssh", *files]) as scp:
         scp.finish()
     ssh = Process(int((directory / "client").read_text()), "ssh", "ssh")
-    pid, comm, executable, parent, address, client_port, _, server_port = (directory / "session").read_text().split()
+    pid, comm, executable, address, client_port, _, server_port = (directory / "session").read_text().split()
     assert comm.startswith("sshd")
-    assert parent == str(openssh.server.pid)
     assert (address, server_port) == ("127.0.0.1", str(openssh.port))
     sshd = Process(int(pid), comm, os.path.basename(executable))
     receiver = "client" if sender == "server" else "server"
