@@ -83,6 +83,8 @@ _LOSING_NOTHING = {
 }
 
 _DAMAGING = {"emptied": _cut(0), "cut off": _cut(20_000), "overwritten": _overwrite}
+_NOTICED_LATE = ("overwritten",)
+"""What SQLite 3.46 notices only when it reads the file again, so that what it writes until then is damaged, too."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def test_a_file_that_goes_costs_nothing(fault: str, runs: dict[str, Future[_Run]
 def test_what_is_damaged_is_counted(fault: str, runs: dict[str, Future[_Run]]) -> None:
     run = runs[fault].result()
     assert run.balance.exported + run.balance.sinks["otlp_spool"]["damaged"] == _SECOND.stop
-    assert {*_SECOND} <= {*run.acknowledged}
+    assert {*_SECOND} <= {*run.acknowledged} or fault in _NOTICED_LATE
+    assert _SECOND[-1] in run.acknowledged
 
 
 def test_a_file_that_was_made_anew_survives_kill_9(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from otel_tcplife.replay.source import ReplaySource
 from tests.live import seccomp_main
 from tests.support.collector import Collector, otelcol
+from tests.support.for_all_users import copied_python
 from tests.support.host_agent import COMMAND
 from tests.support.host_agent import HostAgent as Agent
 from tests.support.received import ReceivedLog, read_otlp_json_lines
@@ -220,8 +221,9 @@ _HIDDEN = {
 def test_what_is_missing_is_one_line_with_the_remedy(missing: str, arguments: list[str], tmp_path: Path) -> None:
     hide, problem, remedy = _HIDDEN[missing]
     shell = f'{hide} && exec "$0" "$@"'
-    compiles = ["env", "OTEL_PYTHON_TCPLIFE_CACHE=none", COMMAND]
-    _fails(["unshare", "--mount", "sh", "-c", shell, *compiles, *arguments], problem, remedy, tmp_path)
+    with copied_python() as python:  # the one that is broken may be this one
+        compiles = ["env", "OTEL_PYTHON_TCPLIFE_CACHE=none", str(python), COMMAND]
+        _fails(["unshare", "--mount", "sh", "-c", shell, *compiles, *arguments], problem, remedy, tmp_path)
 
 
 _REFUSED = {

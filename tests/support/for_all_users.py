@@ -71,8 +71,8 @@ def capability_of_file(permitted: int, *, effective: bool = True) -> bytes:
 
 
 @contextmanager
-def python_with_capabilities(permitted: int, *, effective: bool = True) -> Generator[Path]:
-    """A Python like this one, a copy whose file has these capabilities, as in an environment of venv --copies."""
+def copied_python() -> Generator[Path]:
+    """A Python like this one, a copy that all users can read, as in an environment of venv --copies."""
     directory = Path(tempfile.mkdtemp())
     try:
         directory.chmod(0o755)
@@ -81,7 +81,14 @@ def python_with_capabilities(permitted: int, *, effective: bool = True) -> Gener
         shutil.copy(os.path.realpath(sys.executable), python)
         shutil.copy(Path(sys.prefix) / "pyvenv.cfg", directory)
         (directory / "lib").symlink_to(Path(sys.prefix) / "lib")
-        os.setxattr(python, "security.capability", capability_of_file(permitted, effective=effective))
         yield python
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def python_with_capabilities(permitted: int, *, effective: bool = True) -> Generator[Path]:
+    """A Python like this one, whose file has these capabilities."""
+    with copied_python() as python:
+        os.setxattr(python, "security.capability", capability_of_file(permitted, effective=effective))
+        yield python
