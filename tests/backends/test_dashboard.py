@@ -53,7 +53,8 @@ def _has_all(store: VictoriaMetrics, ports: Ports) -> bool:
     store.flush()
     active = store.store.query(f'tcplife_session_active{{server_port="{ports.open}"}} > 0')
     exported = store.store.query('tcplife_export_records_total{tcplife_outcome="exported"} > 2000')
-    return bool(active and exported and store.store.query("tcplife_retransmits_total > 0"))
+    overflowed = store.store.query('{__name__=~"tcplife_.*_(count|total)", otel_metric_overflow="true"}')
+    return bool(active and exported and overflowed and store.store.query("tcplife_retransmits_total > 0"))
 
 
 def _check_panels(store: VictoriaMetrics) -> None:
