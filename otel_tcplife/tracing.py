@@ -183,6 +183,7 @@ class Tracing:
         from otel_tcplife.export.sdk.at_exit import HeldByProviders
         from otel_tcplife.export.sdk.record import provider_metrics
         from otel_tcplife.options import read_options
+        from otel_tcplife.probe.interpreters import PATIENCE_OF_APPLICATION
         from otel_tcplife.probe.loader import attach_program, prepare_program
         from otel_tcplife.route import refuse_where_nothing_is_exported
 
@@ -190,7 +191,7 @@ class Tracing:
         refuse_where_nothing_is_exported(given_providers=self._providers != (None, None))
         logger_provider, meter_provider = self._providers
         metrics, held = provider_metrics(meter_provider), HeldByProviders(logger_provider, meter_provider)
-        program = prepare_program(options, hide_tracer=False, has_announcements=True)
+        program = prepare_program(options, hide_tracer=False, has_announcements=True, patience=PATIENCE_OF_APPLICATION)
         with forks.held_off(), self._lock:
             attached = attach_program(program)
             if self._stopped.is_set() or not attached.is_first_of_host():

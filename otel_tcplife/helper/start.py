@@ -23,14 +23,12 @@ from otel_tcplife.connecting import Announcements
 from otel_tcplife.errors import CannotTrace, LacksPrivileges
 from otel_tcplife.helper.messages import GO, MOST_BYTES, STOP, encoded, is_open, raise_refusal
 from otel_tcplife.log import logger
-from otel_tcplife.probe.interpreters import this_interpreter
+from otel_tcplife.probe.interpreters import PATIENCE_OF_APPLICATION, this_interpreter
 from otel_tcplife.probe.iterator import run_iterator
 from otel_tcplife.probe.start_process import start_process, why_not_passed_on
 from otel_tcplife.probe.wire import pair, receive
 
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
-_PATIENCE = 90.0
-"""Seconds: no application waits for ever to be traced; longer than the helper waits for the compiler."""
 _STOPS_WITHIN = 2.0
 """Seconds in which the helper delivers what there is while the application waits for it."""
 _INITIAL_NAMESPACES = {"pid": 0xEFFFFFFC, "cgroup": 0xEFFFFFFB}
@@ -165,7 +163,7 @@ def _started(interpreter: str, request: bytes) -> socket.socket:
 
 def _answered(wire: socket.socket) -> LoadedHelper:
     try:
-        wire.settimeout(_PATIENCE)
+        wire.settimeout(PATIENCE_OF_APPLICATION)
         message, descriptors = receive(wire, MOST_BYTES)
         answer: Any = json.loads(message or "null")
         if answer is None:
@@ -174,6 +172,9 @@ def _answered(wire: socket.socket) -> LoadedHelper:
         wire.settimeout(None)
         scan, connecting, *_ = *descriptors, None
         return LoadedHelper(wire, scan, connecting)
+    except TimeoutError:  # it goes on compiling for the next start
+        wire.close()
+        raise CannotTrace(f"the helper was not ready within {PATIENCE_OF_APPLICATION:.0f} s") from None
     except OSError as error:
         wire.close()
         raise CannotTrace(f"the helper does not answer: {error.strerror or error}") from error

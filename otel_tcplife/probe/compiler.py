@@ -9,7 +9,7 @@ from otel_tcplife.errors import CannotTrace
 from otel_tcplife.probe.btf import BtfError, read_kernel_btf
 from otel_tcplife.probe.compiled import CompiledProgram, decoded
 from otel_tcplife.probe.diagnosis import remedy_of
-from otel_tcplife.probe.interpreters import NoBcc, bcc_interpreters, run_helper
+from otel_tcplife.probe.interpreters import PATIENCE, NoBcc, bcc_interpreters, run_helper
 from otel_tcplife.probe.program import (
     HOOK_PREFIX,
     SCAN,
@@ -42,15 +42,18 @@ def text_of_kernel(chosen: str) -> KernelText:
         raise CannotTrace(str(error), btf_remedy(error)) from error
 
 
-def compile_text(program: KernelText) -> CompiledProgram:
-    """Compile it. Raise CannotTrace with the reasons of all Pythons, and what mends that."""
+def compile_text(program: KernelText, patience: float = PATIENCE) -> CompiledProgram:
+    """Compile it, in so many seconds with each Python that has bcc.
+
+    Raise CannotTrace with the reasons of all of them, and what mends that.
+    """
     text = program.text
     functions = [*(HOOK_PREFIX + name for name in hook_names(text)), SCAN]
     request = {"text": text_for_compiler(text), "maps": map_names(text), "functions": functions}
     reasons: list[str] = []
     for interpreter in bcc_interpreters():
         try:
-            printed = json.loads(run_helper(interpreter, ["compile"], json.dumps(request).encode()))
+            printed = json.loads(run_helper(interpreter, ["compile"], json.dumps(request).encode(), patience))
             return decoded({**printed, "scan_target": program.scan_target})
         except NoBcc:
             continue

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
@@ -28,8 +29,12 @@ HELPER_ITSELF = "this is the helper that compiles the BPF program"
 DISTRIBUTION = "/usr/bin/python3"
 """The Python of the distribution."""
 
-_PATIENCE = 60.0
-"""Seconds: no application waits for ever to be traced."""
+PATIENCE = 600.0
+"""Seconds that a compiler gets which works: with a small share of a CPU, what takes a second takes minutes."""
+PATIENCE_OF_APPLICATION = 60.0
+"""Seconds that an application waits for one, as it does nothing else meanwhile."""
+_HANGS_AFTER = 60.0
+"""Seconds without using the CPU at all after which it is taken to hang."""
 _PYTHON = re.compile(r"python[0-9.]*")
 
 
@@ -51,10 +56,11 @@ def bcc_interpreters() -> list[str]:
     return found
 
 
-def run_helper(interpreter: str, arguments: Sequence[str], request: bytes) -> str:
+def run_helper(interpreter: str, arguments: Sequence[str], request: bytes, patience: float = PATIENCE) -> str:
     """Run the helper; return what it prints.
 
-    Raise NoBcc where the interpreter has no bcc, CannotTrace with the reason where it cannot be run or fails.
+    Raise NoBcc where the interpreter has no bcc, CannotTrace with the reason where it cannot be run, fails, hangs, or
+    has not ended after `patience` seconds.
     """
     if in_helper():
         raise CannotTrace(HELPER_ITSELF, "it traces nothing itself")
@@ -63,7 +69,7 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes) -> st
         with _memory() as stdin, _memory() as stdout, _memory() as stderr:
             stdin.write(request)
             stdin.seek(0)
-            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], stdin, stdout, stderr)
+            status = _run([interpreter, "-I", bcc_helper.__file__, *arguments], stdin, stdout, stderr, patience)
             stderr.seek(0)
             stdout.seek(0)
             errors = stderr.read().decode(errors="replace")
@@ -74,8 +80,8 @@ def run_helper(interpreter: str, arguments: Sequence[str], request: bytes) -> st
             if status:
                 raise CannotTrace(_reason(status, errors))
             return stdout.read().decode(errors="replace").strip()
-    except subprocess.TimeoutExpired:
-        raise CannotTrace(f"it was not done within {_PATIENCE:.0f} s") from None
+    except subprocess.TimeoutExpired as error:
+        raise CannotTrace(f"it was not done within {error.timeout:.0f} s") from None
     except OSError as error:
         raise CannotTrace(error.strerror or str(error)) from None
 
@@ -105,7 +111,7 @@ def _memory() -> IO[bytes]:
         return tempfile.TemporaryFile()
 
 
-def _run(command: Sequence[str], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> int:
+def _run(command: Sequence[str], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes], patience: float) -> int:
     from otel_tcplife.probe.program import bpf_directory  # with NumPy, which an application may do without
 
     environ = {
@@ -117,11 +123,33 @@ def _run(command: Sequence[str], stdin: IO[bytes], stdout: IO[bytes], stderr: IO
     with forks.held_off():  # Popen waits for the end of a pipe
         process = start_process(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ)
     try:
-        return process.wait(_PATIENCE)
+        return _waited_for(process, patience)
     except BaseException:
         process.kill()
         process.wait()
         raise
+
+
+def _waited_for(process: subprocess.Popen[bytes], patience: float) -> int:
+    began = time.monotonic()
+    used = 0
+    while True:
+        try:
+            return process.wait(min(_HANGS_AFTER, began + patience - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            waited, used_before, used = time.monotonic() - began, used, _cpu_ticks(process.pid)
+            if waited >= patience or used == used_before:
+                raise subprocess.TimeoutExpired(error.cmd, waited) from None
+
+
+def _cpu_ticks(process: int) -> int:
+    """What it has used of the CPU: utime and stime of /proc/PID/stat, proc_pid_stat(5). 0 where that cannot be read."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, LookupError, ValueError):
+        return 0
 
 
 def _reason(status: int, errors: str) -> str:

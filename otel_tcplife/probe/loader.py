@@ -18,6 +18,7 @@ from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.diagnosis import remedy_of
 from otel_tcplife.probe.host_tracer import HOST_MAP, is_host_traced
+from otel_tcplife.probe.interpreters import PATIENCE
 from otel_tcplife.probe.loaded import attach, closed_on_error, load, unlimited_locked_memory
 from otel_tcplife.probe.pin_directory import PinDirectory
 from otel_tcplife.probe.pinned_set import Left
@@ -88,15 +89,18 @@ class AttachedProgram:
             self.stay.directory.close()
 
 
-def prepare_program(options: Options, *, hide_tracer: bool = True, has_announcements: bool = False) -> PreparedProgram:
-    """Have the program compiled, if no start before this one has; see chosen_text().
+def prepare_program(
+    options: Options, *, hide_tracer: bool = True, has_announcements: bool = False, patience: float = PATIENCE
+) -> PreparedProgram:
+    """Have the program compiled within so many seconds, if no start before this one has; see chosen_text().
 
     Raise CannotTrace, with the reason and the remedy, where that cannot be.
     """
     with refusals_explained():
         refuse_where_unmet()
         cpus = possible_cpus()
-        return prepare(chosen_text(options, cpus=cpus, hide_tracer=hide_tracer, has_announcements=has_announcements))
+        chosen = chosen_text(options, cpus=cpus, hide_tracer=hide_tracer, has_announcements=has_announcements)
+        return prepare(chosen, patience)
 
 
 def cache_of_command(options: Options) -> str:

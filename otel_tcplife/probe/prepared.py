@@ -12,7 +12,7 @@ from otel_tcplife.log import logger
 from otel_tcplife.probe.cache import ProgramCache, cache_directory
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.compiler import compile_text, text_of_kernel
-from otel_tcplife.probe.interpreters import HELPER_ITSELF, in_helper
+from otel_tcplife.probe.interpreters import HELPER_ITSELF, PATIENCE, in_helper
 
 _Result = TypeVar("_Result")
 
@@ -29,6 +29,8 @@ class PreparedProgram:
     cache: ProgramCache
     compiled: CompiledProgram
     is_cached: bool
+    patience: float = PATIENCE
+    """Seconds that the compiler gets, should it be compiled after all."""
 
     def made(self, make: Callable[[CompiledProgram], _Result]) -> _Result:
         """What `make` makes of it in the kernel. One that was compiled now is kept for the next start.
@@ -44,7 +46,7 @@ class PreparedProgram:
                     raise
                 logger.debug("cache: the kernel does not take the program from %s: %s", self.cache.shown, error)
                 try:
-                    compiled = _compiled(self.chosen)
+                    compiled = _compiled(self.chosen, self.patience)
                 except CannotTrace as no_other:
                     raise error from no_other
         else:
@@ -54,16 +56,16 @@ class PreparedProgram:
         return result
 
 
-def prepare(chosen: str) -> PreparedProgram:
-    """Get it from the cache, or compile it. Raise CannotTrace, with the reason and the remedy."""
+def prepare(chosen: str, patience: float = PATIENCE) -> PreparedProgram:
+    """Get it from the cache, or compile it in so many seconds. Raise CannotTrace, with the reason and the remedy."""
     if in_helper():
         raise CannotTrace(HELPER_ITSELF, "it traces nothing itself")
     cache = ProgramCache(cache_directory(), chosen)
     cached = cache.read()
     if cached:
         logger.debug("cache: the BPF program is that of %s", cache.shown)
-    return PreparedProgram(chosen, cache, cached or _compiled(chosen), bool(cached))
+    return PreparedProgram(chosen, cache, cached or _compiled(chosen, patience), bool(cached), patience)
 
 
-def _compiled(chosen: str) -> CompiledProgram:
-    return compile_text(text_of_kernel(chosen))
+def _compiled(chosen: str, patience: float) -> CompiledProgram:
+    return compile_text(text_of_kernel(chosen), patience)

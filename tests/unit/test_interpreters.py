@@ -70,6 +70,30 @@ def test_the_next_one_is_tried_and_all_reasons_are_told(tmp_path: Path, monkeypa
     assert f"broken 0 (with {broken[0]}); broken 1 (with {broken[1]})" in str(refused.value)
 
 
+def test_one_that_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes for want of CPU; the clock alone would not tell that from one that hangs."""
+    monkeypatch.setattr(interpreters, "_HANGS_AFTER", 1)
+    works = _script(tmp_path, "import os, time\nwhile time.process_time() < 2.5: pass\nos.write(1, b'done')\n")
+    assert run_helper(works, [], b"") == "done"
+    hangs = _script(tmp_path, "import time\ntime.sleep(600)\n")
+    with pytest.raises(CannotTrace, match="it was not done within"):
+        run_helper(hangs, [], b"")
+
+
+def test_one_that_works_without_end_is_not(tmp_path: Path) -> None:
+    works = _script(tmp_path, "while True: pass\n")
+    with pytest.raises(CannotTrace, match="it was not done within 1 s"):
+        run_helper(works, [], b"", patience=1)
+
+
+def _script(directory: Path, program: str) -> str:
+    """An executable that runs this program in Python, whatever it is given."""
+    path = directory / "python3"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_without_memfd_a_temporary_file_does(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_name: str) -> int:
         raise OSError(38, os.strerror(38))
