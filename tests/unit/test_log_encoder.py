@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.conventions import ATTRIBUTES, SCHEMA_URL
-from otel_tcplife.export.otlp import pieces
+from otel_tcplife.export.otlp import joined
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.flow_id import community_ids
@@ -33,7 +33,7 @@ _OPTIONS = LogOptions(log_sample=0.25, event_name_attribute=True, community_id=T
 @given(batch=batches(), rows=st.integers(1, 8), options=st.sampled_from([_NONE, _OPTIONS]))
 def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int, options: LogOptions) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_MOST_ROWS", rows)
+        patch.setattr(joined, "_MOST_ROWS", rows)
         encoder = LogEncoder(Resources(_RESOURCE), options=options)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(batch))
     assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE, options))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_tcplife.export.otlp import pieces
+from otel_tcplife.export.otlp import joined
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success, TooLarge
@@ -34,7 +34,7 @@ def test_each_resource_has_the_logs_that_the_sdk_would_have_encoded(
     spread(batch, cgroups[: len(batch)])
     encoder = LogEncoder(RESOURCES, HOST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_MOST_ROWS", rows)
+        patch.setattr(joined, "_MOST_ROWS", rows)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(encoder.in_order(batch)))
     by_resource: dict[bytes, Any] = {}
     for resource_logs in in_order(ours).resource_logs:

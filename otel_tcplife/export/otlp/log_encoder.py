@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain
 from typing import cast
 
 import numpy as np
@@ -17,8 +16,8 @@ from otel_tcplife import conventions
 from otel_tcplife.columns import Codes, Flags
 from otel_tcplife.conventions import ENTITY_ATTRIBUTES, attributes_with
 from otel_tcplife.export.otlp import protobuf as wire
+from otel_tcplife.export.otlp.joined import Joined
 from otel_tcplife.export.otlp.log_records import log_records
-from otel_tcplife.export.otlp.pieces import Joined, record_lengths
 from otel_tcplife.export.otlp.request import Request
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
@@ -82,28 +81,24 @@ class LogEncoder:
         """
         columns = SessionColumns(batch, self._host, self._sample)
         codes, entities = self._resources_of(columns)
-        pieces = log_records(columns, self._attributes)
-        lengths = record_lengths(pieces, len(batch)).astype(np.int64)
-        joined = Joined(pieces, len(batch))
+        records = Joined(log_records(columns, self._attributes), len(batch))
+        lengths = records.lengths.astype(np.int64)
         before = np.array([len(self._resource(entity)) + len(self._scope) + _LENGTHS for entity in entities])
         # The first record of a request may stand below a resource that the request before it has, too
         for first, end in _cuts(lengths + _begins(codes) * before[codes], most_bytes - int(before.max())):
-            records = [block.data for block in joined.blocks(first, end)]
             runs = _runs(codes[first:end], lengths[first:end])
-            of_runs = [records] if len(runs) == 1 else _divided(records, [size for _, size in runs])
-            parts = (self._resource_logs(entities[code], some) for (code, _), some in zip(runs, of_runs))
-            yield Request(b"".join(chain.from_iterable(parts)), end - first)
+            heads = {start: self._head(entities[code], size) for start, code, size in runs}
+            yield Request(_body(heads, records, lengths[first:end], first), end - first)
 
     def _resources_of(self, columns: SessionColumns) -> tuple[Codes, Sequence[Entity]]:
         """The entities that have resources of their own, and for each session the index among these."""
         return (np.zeros(len(columns), np.intp), [THE_HOST]) if self._has_one_resource else columns.entities
 
-    def _resource_logs(self, entity: Entity, records: Sequence[memoryview]) -> Iterable[bytes | memoryview]:
-        """The resource_logs field of a request."""
-        length = sum(map(len, records))
+    def _head(self, entity: Entity, length: int) -> bytes:
+        """What stands before so many bytes of records of one entity: the resource_logs field, as far as these."""
         scope_logs = wire.before(_SCOPE_LOGS, len(self._scope) + length) + self._scope
         resource_logs = self._resource(entity) + scope_logs
-        return [wire.before(_RESOURCE_LOGS, len(resource_logs) + length), resource_logs, *records]
+        return wire.before(_RESOURCE_LOGS, len(resource_logs) + length) + resource_logs
 
 
 def _begins(codes: Codes) -> Flags:
@@ -122,18 +117,26 @@ def _cuts(sizes: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
         first = end
 
 
-def _runs(codes: Codes, lengths: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The codes that follow one another, each once, and how many bytes the records have in all that have it."""
+def _runs(codes: Codes, lengths: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Of codes that follow one another and are the same: the first record, the code, and how many bytes they have."""
     starts = np.flatnonzero(_begins(codes))
     sizes: list[int] = np.add.reduceat(lengths, starts).tolist()
-    return list(zip(codes[starts].tolist(), sizes))
+    return list(zip(starts.tolist(), codes[starts].tolist(), sizes))
 
 
-def _divided(records: Iterable[memoryview], sizes: Sequence[int]) -> Iterator[Sequence[memoryview]]:
-    """All bytes of records, in parts of these sizes."""
-    every = memoryview(b"".join(records))
-    for end, size in zip(accumulate(sizes), sizes):
-        yield [every[end - size : end]]
+def _body(heads: Mapping[int, bytes], records: Joined, lengths: npt.NDArray[np.int64], first: int) -> bytes:
+    """Records of these lengths beginning with `first`, and what stands before some of them."""
+    taken = np.array(lengths)
+    for record, head in heads.items():
+        taken[record] += len(head)
+    ends = np.cumsum(taken)
+    starts = ends - lengths
+    body = np.empty(int(ends[-1]), np.uint8)
+    for record, head in heads.items():
+        start = int(starts[record])
+        body[start - len(head) : start] = np.frombuffer(head, np.uint8)
+    records.write(body, starts, first)
+    return body.tobytes()
 
 
 def _any_value(value: object) -> AnyValue:

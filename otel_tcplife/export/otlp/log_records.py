@@ -34,13 +34,14 @@ def log_records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Seq
     """The log_records field of a ScopeLogs message, for each session."""
     batch = columns.batch
     parts = [
-        fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
-        fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
-        *_span(batch),
         *_body(columns),
+        *(_attribute(attribute, columns) for attribute in attributes),
+        # What each record has is at its end: what does not count of a piece is written over there, see joined.py
         Choice(columns.error.present.astype(np.intp), _SEVERITIES),
         _texts(conventions.event_name(columns), _EVENT_NAME),
-        *(_attribute(attribute, columns) for attribute in attributes),
+        *_span(batch),
+        fixed64(batch["observed_at"], wire.tag(_OBSERVED_TIME, FIXED64)),
+        fixed64(batch["closed_at"], wire.tag(_TIME, FIXED64)),
     ]
     return wire.prefixed(wire.tag(_LOG_RECORDS, LENGTH_DELIMITED), parts, len(batch))
 

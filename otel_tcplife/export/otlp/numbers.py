@@ -47,28 +47,27 @@ def _groups_of_14_bits(values: npt.NDArray[np.uint64]) -> tuple[Sequence[_Group]
 
 
 def decimals(values: npt.NDArray[np.uint64], digits: int = 1) -> Piece:
-    """Each value in decimal, with leading zeros up to so many digits."""
+    """Each value in decimal, with leading zeros up to so many digits. None is 10^19 or more."""
+    width = max(len(str(int(values.max(initial=0)))), digits)
+    lengths = np.full(len(values), digits, np.int32)
+    for more in range(digits, width):
+        lengths += values >= _POWERS_OF_TEN[more]
+    varying = _unless_all(lengths, width)
+    # Zeros behind them make all as wide as the widest
+    rest = values if varying is None else values * _POWERS_OF_TEN.take(width - varying)
+    ends = range(width, 0, -4)
     groups: list[_Group] = []
-    lengths = np.zeros(len(values), np.int32)
-    while True:
-        rest = values // np.uint64(10_000)
-        group = (values - rest * np.uint64(10_000)).astype(np.intp)
-        of_group = _DECIMAL_LENGTHS.take(group)
-        lengths = np.where(values != 0, of_group + 4 * len(groups), lengths) if groups else of_group
-        groups.append(group)
-        if not rest.any():
-            break
-        values = rest
-    lengths = np.maximum(lengths, np.int32(digits))
-    width = int(lengths.max(initial=digits))
-    ends = [width - 4 * number for number in range(len(groups))]
+    for _ in ends:
+        above = rest // np.uint64(10_000)
+        groups.append((rest - above * np.uint64(10_000)).astype(np.intp))
+        rest = above
 
     def write(matrix: Matrix, rows: slice) -> None:
         for group, end in zip(groups, ends):
             table = _DECIMALS[min(end, 4)]
             matrix[:, max(end - 4, 0) : end].view(table.dtype)[:, 0] = table.take(group[rows])
 
-    return Piece(width, _unless_all(lengths, width), write, b"0" * width, at_end=True)
+    return Piece(width, varying, write)
 
 
 def fixed64(values: npt.NDArray[np.uint64] | npt.NDArray[np.float64], prefix: bytes = b"") -> Piece:
@@ -113,4 +112,4 @@ _VARINT_LENGTHS = np.where(np.arange(1 << 15) < 1 << 7, np.int32(1), np.int32(2)
 _FOUR_DIGITS = (np.arange(10_000)[:, None] // [1000, 100, 10, 1] % 10 + ord("0")).astype(np.uint8)
 _DECIMALS = {size: _rows(_FOUR_DIGITS[:, 4 - size :]) for size in range(1, 5)}
 """The last digits of each number below 10,000, by how many digits."""
-_DECIMAL_LENGTHS: Lengths = np.searchsorted([10, 100, 1000], np.arange(10_000), side="right").astype(np.int32) + 1
+_POWERS_OF_TEN = np.array([10**power for power in range(20)], np.uint64)

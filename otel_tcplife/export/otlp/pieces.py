@@ -1,14 +1,9 @@
-"""Byte strings of many records at once: records are put together of pieces, one column of byte strings for each.
-
-The pieces are laid side by side in a matrix, one row a record, and the bytes that do not count are dropped: each step
-is one NumPy operation for all records.
-"""
+"""Byte strings of many records at once: records are put together of pieces, one column of byte strings for each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +19,7 @@ Matrix = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Piece:
-    """A byte string for each record: of the `width` bytes of its row, the first lengths[row], or the last ones."""
+    """A byte string for each record: of the `width` bytes of its row, the first lengths[row]."""
 
     width: int
     lengths: Lengths | None
@@ -33,7 +28,6 @@ class Piece:
     """Fills a matrix of `width` columns, whose rows begin with the template, for these of the records; None where the
     template is all that there is."""
     template: bytes = b""
-    at_end: bool = False
 
     def where(self, present: Flags) -> Piece:
         """Empty where it is not present."""
@@ -80,62 +74,6 @@ def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
     return lengths
 
 
-class Joined:
-    """Records that are put together of pieces: a block of them at a time, which fits into the cache of a CPU."""
-
-    def __init__(self, pieces: Sequence[Piece], rows: int) -> None:
-        """`rows` is how many records there are."""
-        template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
-        self._data = np.empty((min(rows, _MOST_ROWS), len(template)), np.uint8)
-        self._data[:] = np.frombuffer(template, np.uint8)
-        self._counts = np.ones(self._data.shape, np.bool_)
-        ends = accumulate(piece.width for piece in pieces)
-        self._placed = [_Placed(piece, end - piece.width) for piece, end in zip(pieces, ends)]
-
-    def blocks(self, first: int, end: int) -> Iterator[Matrix]:
-        """The bytes of these records, one behind the other, each with its pieces in order."""
-        # Of the same height, about: a block of a few rows costs nearly as much as a large one
-        blocks = max(-(-(end - first) // _MOST_ROWS), 1)
-        height = max(-(-(end - first) // blocks), 1)
-        for start in range(first, end, height):
-            rows = slice(start, min(start + height, end))
-            data, counts = self._data[: rows.stop - start], self._counts[: rows.stop - start]
-            for piece in self._placed:
-                piece.fill(data, counts, rows)
-            yield data[counts]
-
-
-class _Placed:
-    """A piece in its columns of the matrix."""
-
-    def __init__(self, piece: Piece, start: int) -> None:
-        self._write = piece.write
-        self._columns = slice(start, start + piece.width)
-        self._lengths = _varying(piece)
-        self._width = piece.width if piece.at_end else 0
-        self._positions = _POSITIONS[: piece.width]
-
-    def fill(self, data: Matrix, counts: Flags, rows: slice) -> None:
-        """Write its bytes of these records, and which of them count."""
-        if self._write:
-            self._write(data[:, self._columns], rows)
-        if self._lengths is None:
-            return
-        if self._width:
-            np.greater_equal(self._positions, self._width - self._lengths[rows], out=counts[:, self._columns])
-        else:
-            np.less(self._positions, self._lengths[rows], out=counts[:, self._columns])
-
-
-def _varying(piece: Piece) -> npt.NDArray[np.int16] | None:
-    if piece.lengths is None or int(piece.lengths.min(initial=piece.width)) == piece.width:
-        return None
-    return piece.lengths.astype(np.int16)[:, None]
-
-
-_MOST_ROWS = 512
-"""About 0.5 MB, and as much of flags: more would not fit into the cache of a CPU."""
-_POSITIONS = np.arange(np.iinfo(np.int16).max, dtype=np.int16)
 _MOST_COMBINATIONS = 1 << 10
 
 

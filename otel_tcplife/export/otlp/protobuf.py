@@ -45,7 +45,8 @@ def text(column: DictionaryColumn | NumericColumn) -> Part:
     """Each text in UTF-8, each integer in decimal digits; empty where unknown."""
     if isinstance(column, DictionaryColumn):
         return Choice(column.codes, column.encoded)
-    return decimals(column.values, column.digits).where(column.present)
+    known = column.values if column.present.all() else np.where(column.present, column.values, np.uint64(0))
+    return decimals(known, column.digits).where(column.present)
 
 
 def prefixed(key: bytes, parts: Iterable[Part], rows: int) -> list[Piece]:
