@@ -10,7 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from opentelemetry.util.types import AttributeValue
 
+from otel_tcplife.columns import Flags, NumericColumn
+
 Rows = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.int64]
 Objects = npt.NDArray[np.object_]
 """Python's numbers, of which integers may take more than 64 bits."""
 AttributesOf = Callable[[int], Mapping[str, AttributeValue]]
@@ -32,6 +35,23 @@ class Grouping:
         """The rows that occur, each once."""
         self.group = np.repeat(np.arange(len(self.rows)), np.diff(self.starts, append=len(rows)))
         """For each record in order, the index of its row in `rows`."""
+
+    def known(self, column: NumericColumn) -> tuple[npt.NDArray[Any], Flags | None]:
+        """The values of a column in order, and which of them are known; None where all are."""
+        values = column.values[self.order]
+        return values, None if column.present.all() else column.present[self.order]
+
+    def counts(self, present: Flags | None) -> Counts:
+        """How many records of each row there are, or are present."""
+        if present is None:
+            return np.diff(self.starts, append=len(self.order))
+        return np.add.reduceat(present, self.starts, dtype=np.int64)
+
+    def sums(self, column: NumericColumn) -> tuple[Sequence[int] | Sequence[float], Flags]:
+        """The sum of the known values of each row, and whether there are any."""
+        values, present = self.known(column)
+        known = values if present is None else np.where(present, values, 0)
+        return sums(known, self.starts), self.counts(present) > 0
 
     def moved(self, rows: Rows) -> Grouping:
         """The same groups at other rows, as many and each once."""
@@ -70,12 +90,14 @@ class Distribution:
         for array in (self.count, self.sum, self.min, self.max):
             array[rows] = 0
 
-    def add(self, grouping: Grouping, values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> None:
-        """Add values, in the order of the grouping, where they are present."""
-        counts = np.add.reduceat(present, grouping.starts, dtype=np.int64)
-        totals = sums(np.where(present, values, 0), grouping.starts)
-        least = np.minimum.reduceat(np.where(present, values, values.max()), grouping.starts)
-        most = np.maximum.reduceat(np.where(present, values, values.min()), grouping.starts)
+    def add(self, grouping: Grouping, values: npt.NDArray[Any], present: Flags | None) -> None:
+        """Add values, in the order of the grouping, where they are present; None where all are."""
+        counts = grouping.counts(present)
+        totals = sums(values if present is None else np.where(present, values, 0), grouping.starts)
+        not_less = values if present is None else np.where(present, values, values.max())
+        not_more = values if present is None else np.where(present, values, values.min())
+        least = np.minimum.reduceat(not_less, grouping.starts)
+        most = np.maximum.reduceat(not_more, grouping.starts)
         some = counts > 0
         self._add(
             grouping.rows[some], counts[some], *(np.array(each, np.object_)[some] for each in (totals, least, most))
@@ -86,7 +108,7 @@ class Distribution:
         rows, its_rows = np.array([row]), np.array([its_row])
         self._add(rows, other.count[its_rows], other.sum[its_rows], other.min[its_rows], other.max[its_rows])
 
-    def _add(self, rows: Rows, counts: Rows, sums: Objects, least: Objects, most: Objects) -> None:
+    def _add(self, rows: Rows, counts: Counts, sums: Objects, least: Objects, most: Objects) -> None:
         """Add values to rows, each of which is there once."""
         known = self.count[rows] > 0
         self.count[rows] += counts

@@ -52,10 +52,10 @@ class ExplicitBuckets:
 
     def add(self, grouping: Grouping, column: NumericColumn) -> None:
         """Add the values that are known."""
-        values, present = column.values[grouping.order], column.present[grouping.order]
+        values, present = grouping.known(column)
         width = self._buckets.shape[1]
         cells = grouping.group * width + np.searchsorted(self._bounds, values)
-        cells = cells if present.all() else cells[present]
+        cells = cells if present is None else cells[present]
         counts = np.bincount(cells, minlength=len(grouping.rows) * width)
         self._buckets[grouping.rows] += counts.reshape(-1, width)
         self._distribution.add(grouping, values, present)
@@ -126,11 +126,11 @@ class ExponentialBuckets:
 
     def add(self, grouping: Grouping, column: NumericColumn) -> None:
         """Add the values that are known; none is negative."""
-        values, present = column.values[grouping.order], column.present[grouping.order]
+        values, present = grouping.known(column)
         self._distribution.add(grouping, values, present)
-        zero = present & (values == 0)
+        zero = (values == 0) if present is None else present & (values == 0)
         self._zeros[grouping.rows] += np.add.reduceat(zero, grouping.starts, dtype=np.int64)
-        positive = present & ~zero
+        positive = ~zero if present is None else present & ~zero
         indices = _finest_index(np.where(positive, values, 1))
         for group, row in enumerate(grouping.rows.tolist()):
             mine = indices[(grouping.group == group) & positive]

@@ -9,7 +9,7 @@ import numpy as np
 from opentelemetry.sdk.metrics.export import AggregationTemporality, NumberDataPoint, Sum
 
 from otel_tcplife.columns import NumericColumn
-from otel_tcplife.export.metrics.distribution import FEWEST_ROWS, AttributesOf, Grouping, Rows, StartOf, grown, sums
+from otel_tcplife.export.metrics.distribution import FEWEST_ROWS, AttributesOf, Grouping, Rows, StartOf, grown
 from otel_tcplife.session import LARGEST_INTEGER
 
 
@@ -33,9 +33,9 @@ class Sums:
 
     def add(self, grouping: Grouping, column: NumericColumn) -> None:
         """Add the values that are known."""
-        values, present = column.values[grouping.order], column.present[grouping.order]
-        self._sum[grouping.rows] += np.array(sums(np.where(present, values, 0), grouping.starts), np.object_)
-        self._has_values[grouping.rows] |= np.logical_or.reduceat(present, grouping.starts)
+        totals, have_values = grouping.sums(column)
+        self._sum[grouping.rows] += np.array(totals, np.object_)
+        self._has_values[grouping.rows] |= have_values
 
     def merge(self, row: int, other: Sums, its_row: int) -> None:
         """Add the values of a row of another one."""

@@ -63,8 +63,10 @@ class Window:
                 grouped[series] = _grouped(by_key, keys, series.of(keys))
             buckets.grow(len(series.rows))
             for index, measurement in enumerate(metric.measurements):
-                rows = series.of_measurement(grouped[series].rows, index)
-                buckets.add(grouped[series].moved(rows), measurement.values(columns))
+                values = measurement.values(columns)
+                if values.present.any():
+                    rows = series.of_measurement(grouped[series].rows, index)
+                    buckets.add(grouped[series].moved(rows), values)
         return keys.entities
 
     @property

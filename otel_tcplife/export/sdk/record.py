@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
 from otel_tcplife.attribute import values_of_records
-from otel_tcplife.export.metrics.distribution import Grouping, sums
+from otel_tcplife.export.metrics.distribution import Grouping
 from otel_tcplife.export.metrics.open_sessions import OpenSessions
 from otel_tcplife.export.metrics.series import Keys
 from otel_tcplife.host import UNKNOWN_HOST, Host
@@ -110,11 +109,9 @@ class ProviderMetrics:
         attributes = [*keys.attributes(grouping.rows.tolist(), TRAFFIC_ATTRIBUTES)]
         for counter, metric in self._sums:
             for measurement in metric.measurements:
-                values = measurement.values(columns)
-                present = values.present[grouping.order]
-                totals = sums(np.where(present, values.values[grouping.order], 0), grouping.starts)
-                for each, total, some in zip(attributes, totals, np.logical_or.reduceat(present, grouping.starts)):
-                    if some:
+                totals, have_values = grouping.sums(measurement.values(columns))
+                for each, total, has_values in zip(attributes, totals, have_values.tolist()):
+                    if has_values:
                         counter.add(total, {**each, **measurement.attributes})
 
     def _active(self, totals: Totals) -> Sequence[tuple[Mapping[str, AttributeValue], float]]:
