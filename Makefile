@@ -66,7 +66,7 @@ test-registry: setup-test ## the checker of semantic conventions, weaver, on doc
 	$(BIN)/pytest tests/weaver
 
 # Of Debian's kernels, the newest of these versions is run; of its user spaces, bookworm or trixie
-KERNELS ?= 6.1 6.12
+KERNELS ?= 5.10 6.1 6.12 6.16 7.3
 ARCH ?= $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 SUITE ?= bookworm
 STEPS ?=

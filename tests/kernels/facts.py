@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 Version = tuple[int, ...]
 
-TESTED: tuple[Version, ...] = ((5, 10), (6, 1), (6, 12))
+TESTED: tuple[Version, ...] = ((5, 10), (6, 1), (6, 12), (6, 16), (7, 3))
 """The kernels that `make test-kernels` was run on."""
 
 
