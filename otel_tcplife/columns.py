@@ -77,9 +77,11 @@ def encode(values: npt.NDArray[Any], decode: Callable[[Any], str | None]) -> Dic
     """The text of each value, decoded once for each that differs; None is unknown."""
     first, codes = factorize(values)
     decoded = [decode(value) for value in values[first].tolist()]
-    if None in decoded:
-        codes = np.where(np.array([text is not None for text in decoded])[codes], codes, -1)
-    return DictionaryColumn(codes, [text or "" for text in decoded])
+    texts = [text for text in decoded if text is not None]
+    if len(texts) < len(decoded):
+        known = np.array([text is not None for text in decoded])
+        codes = np.where(known, np.cumsum(known) - 1, -1)[codes]
+    return DictionaryColumn(codes, texts)
 
 
 def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import FrameType
 
 from otel_tcplife.alive import Alive
+from otel_tcplife.allocator import keep_what_there_is
 from otel_tcplife.delivery_options import MAX_QUEUE_SIZE, SPOOL
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.log import logger
@@ -65,6 +66,7 @@ def run(
     go_on = _going_on(arguments, source, alive, lambda: max((queue.size for queue in pipeline.queues), default=0))
     pipeline = Pipeline(source, sinks, ledger, deadline, limits, scans, go_on)
     itself.queues = pipeline.queues
+    keep_what_there_is()
     with alive:
         pipeline.run()
     for line in pipeline.balance():

@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
+from otel_tcplife.allocator import keep_what_there_is
 from otel_tcplife.export.otlp.sinks import Opening
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.helper.watch import Watch
@@ -42,6 +43,7 @@ def export(
         pipeline = Pipeline(source, destinations.open(opening), ledger, deadline, COMMAND, scans)
         assert attached.processes is not None
         Watch(wire, process, attached.processes, source.stats, deadline).start()
+        keep_what_there_is()
         pipeline.run()
         return pipeline.balance()
     finally:

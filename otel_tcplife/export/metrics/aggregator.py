@@ -38,7 +38,7 @@ from otel_tcplife.version import __version__
 FORGET_AFTER = 900.0
 """Seconds without a session after which the series of an entity end. If it comes back, they begin anew."""
 
-_COUNTED_TOGETHER = 4096
+_COUNTED_TOGETHER = 8192
 """Counting fewer costs nearly as much."""
 
 

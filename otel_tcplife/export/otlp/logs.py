@@ -13,9 +13,9 @@ from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.sink import NotNow
 from otel_tcplife.session import SessionBatch
 
-_MOST_SESSIONS = 4096
-"""Of a batch, in one request or several: of 2048, a third of what encoding costs would not depend on their number, and
-8192 take 5 MB more and no less time."""
+_MOST_SESSIONS = 8192
+"""Of a batch, in one request or several: what does not depend on their number is a third of what 2048 cost to encode,
+and of 4096 a fifth. They take 5 MB more than 4096 do, where so many end in a second."""
 _USUAL_BYTES = 900
 """Of a record."""
 _MARGIN = 1.05
