@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import socket
+import termios
 import threading
 import time
 from collections import Counter
@@ -60,12 +62,14 @@ def link() -> Iterator[Link]:
 
 
 def _move(source: socket.socket, target: socket.socket, count: int) -> None:
-    """Send so many bytes, and receive them at the other end."""
+    """Send so many bytes, and receive them at the other end: what is not acknowledged yet does not count as sent."""
     sent = threading.Thread(target=source.sendall, args=[bytes(count)])
     sent.start()
     while count:
         count -= len(target.recv(min(count, 1 << 20)))
     sent.join()
+    while any(fcntl.ioctl(source, termios.TIOCOUTQ, bytes(4))):
+        time.sleep(0.001)
 
 
 def _points(directory: Path, name: str, port: int) -> list[ReceivedPoint]:
