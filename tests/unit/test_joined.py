@@ -28,20 +28,18 @@ def _columns(draw: st.DrawFn) -> list[list[bytes]]:
     return columns
 
 
-@given(columns=_columns(), block=st.sampled_from([1, 2, 512]), first=st.integers(0, 11), gap=st.integers(0, 3))
-def test_each_record_is_written_and_nothing_else(columns: list[list[bytes]], block: int, first: int, gap: int) -> None:
+@given(columns=_columns(), matrix=st.sampled_from([1, 300, 1 << 20]), first=st.integers(0, 11), gap=st.integers(0, 3))
+def test_each_record_is_written_and_nothing_else(columns: list[list[bytes]], matrix: int, first: int, gap: int) -> None:
     expected = [b"".join(parts) for parts in zip(*columns)]
     pieces = [piece for contents in columns for piece in _piece(contents)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joined, "_MOST_ROWS", block)
+        patch.setattr(joined, "_MOST_BYTES", matrix)
         records = Joined(pieces, len(expected))
     assert records.lengths.tolist() == list(map(len, expected))
     first = min(first, len(expected) - 1)
     sizes = np.array([gap + len(record) for record in expected[first:]])
     out = np.full(int(sizes.sum()), _GUARD, np.uint8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joined, "_MOST_ROWS", block)
-        records.write(out, np.cumsum(sizes) - sizes + gap, first)
+    records.write(out, np.cumsum(sizes) - sizes + gap, first)
     assert out.tobytes() == b"".join(bytes([_GUARD]) * gap + record for record in expected[first:])
 
 

@@ -30,10 +30,10 @@ _OPTIONS = LogOptions(log_sample=0.25, event_name_attribute=True, community_id=T
 
 
 @settings(max_examples=300)
-@given(batch=batches(), rows=st.integers(1, 8), options=st.sampled_from([_NONE, _OPTIONS]))
-def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, rows: int, options: LogOptions) -> None:
+@given(batch=batches(), matrix=st.integers(1, 8000), options=st.sampled_from([_NONE, _OPTIONS]))
+def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, matrix: int, options: LogOptions) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joined, "_MOST_ROWS", rows)
+        patch.setattr(joined, "_MOST_BYTES", matrix)
         encoder = LogEncoder(Resources(_RESOURCE), options=options)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(batch))
     assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE, options))

@@ -27,14 +27,14 @@ from tests.support.sessions import sessions
 
 
 @settings(max_examples=200)
-@given(batch=batches(9), cgroups=st.lists(st.integers(0, 9), min_size=9, max_size=9), rows=st.integers(1, 8))
+@given(batch=batches(9), cgroups=st.lists(st.integers(0, 9), min_size=9, max_size=9), matrix=st.integers(1, 8000))
 def test_each_resource_has_the_logs_that_the_sdk_would_have_encoded(
-    batch: SessionBatch, cgroups: list[int], rows: int
+    batch: SessionBatch, cgroups: list[int], matrix: int
 ) -> None:
     spread(batch, cgroups[: len(batch)])
     encoder = LogEncoder(RESOURCES, HOST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joined, "_MOST_ROWS", rows)
+        patch.setattr(joined, "_MOST_BYTES", matrix)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(encoder.in_order(batch)))
     by_resource: dict[bytes, Any] = {}
     for resource_logs in in_order(ours).resource_logs:

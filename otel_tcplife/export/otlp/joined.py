@@ -22,9 +22,9 @@ Offsets = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 """One dimension."""
 
-_MOST_ROWS = 1280
-"""As many as a request of 1 MB has: what does not depend on their number costs more than a matrix that is larger than
-the fastest caches of a CPU, 1.2 MB."""
+_MOST_BYTES = 1_250_000
+"""Of the matrix, which has room for all records of a request then: what does not depend on their number costs more than
+a matrix that is larger than the fastest caches of a CPU."""
 
 
 class Joined:
@@ -33,7 +33,8 @@ class Joined:
     def __init__(self, pieces: Sequence[Piece], rows: int) -> None:
         """`rows` is how many records there are."""
         template = b"".join(piece.template.ljust(piece.width, b"\0") for piece in pieces)
-        self._data = np.empty((min(rows, _MOST_ROWS), len(template)), np.uint8)
+        self._height = max(_MOST_BYTES // max(len(template), 1), 1)
+        self._data = np.empty((min(rows, self._height), len(template)), np.uint8)
         self._data[:] = np.frombuffer(template, np.uint8)
         ends = accumulate(piece.width for piece in pieces)
         columns = (slice(end - piece.width, end) for piece, end in zip(pieces, ends))
@@ -46,7 +47,7 @@ class Joined:
 
         Nothing is written but the bytes of these records.
         """
-        for part in _blocks(len(starts)):
+        for part in _blocks(len(starts), self._height):
             data = self._data[: part.stop - part.start]
             places = np.array(starts[part])
             rows = slice(first + part.start, first + part.stop)
@@ -57,9 +58,9 @@ class Joined:
                 places += stretch.width if stretch.lengths is None else stretch.lengths[rows]
 
 
-def _blocks(rows: int) -> Iterator[slice]:
+def _blocks(rows: int, most: int) -> Iterator[slice]:
     """All rows, in parts of the same height, about: a block of a few rows costs nearly as much as a large one."""
-    height = max(-(-rows // max(-(-rows // _MOST_ROWS), 1)), 1)
+    height = max(-(-rows // max(-(-rows // most), 1)), 1)
     for start in range(0, rows, height):
         yield slice(start, min(start + height, rows))
 
