@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,16 @@ class Namespace:
         self.run(*(f"echo {value} > /proc/sys/net/ipv4/{name}" for name, value in values.items()))
 
     def tame(self) -> None:
-        """Have no session bear on a later one, and none wait for more than a second before it sends something again."""
+        """Have no session bear on a later one, and none wait for more than a second before it sends something again.
+
+        The kernel gives up after a number of these waits, and one that is closed where they are as long as can be; so
+        they may be many, for a machine that is slow to let packets through again.
+        """
         self.sysctl(tcp_no_metrics_save=1, icmp_ratelimit=0)
-        longest = "/proc/sys/net/ipv4/tcp_rto_max_ms"  # since Linux 6.15
-        self.run("echo 0 > /proc/sys/net/ipv6/icmp/ratelimit", f"[ ! -e {longest} ] || echo 1000 > {longest}")
+        self.run("echo 0 > /proc/sys/net/ipv6/icmp/ratelimit")
+        if self.run("ls /proc/sys/net/ipv4").split().count("tcp_rto_max_ms"):  # since Linux 6.15
+            names = ("tcp_syn_retries", "tcp_synack_retries", "tcp_orphan_retries", "tcp_retries2")
+            self.sysctl(tcp_rto_max_ms=1000, **dict.fromkeys(names, 100))
 
     @contextmanager
     def tuned(self, **values: int | str) -> Generator[None]:
@@ -157,11 +163,10 @@ class Network:
     @contextmanager
     def impatient(self) -> Generator[None]:
         """Retransmissions are given up after less than a second."""
-        for namespace in self.namespaces:
-            namespace.sysctl(tcp_retries2=1, tcp_orphan_retries=1)
-        yield
-        for namespace in self.namespaces:
-            namespace.sysctl(tcp_retries2=15, tcp_orphan_retries=0)
+        with ExitStack() as stack:
+            for namespace in self.namespaces:
+                stack.enter_context(namespace.tuned(tcp_retries2=1, tcp_orphan_retries=1))
+            yield
 
 
 def own_loopback(number: int) -> Network:
