@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
@@ -118,9 +118,9 @@ class SinkQueue:
             self._failures.failed(f"{type(error).__name__}: {error}", "it was shut down")
 
     def _run(self) -> None:
-        while len(batch := self._next()):
+        while taken := self._next():
             try:
-                for outcomes in self._retrying.export(batch):
+                for outcomes in self._retrying.export(concatenated(taken)):
                     self._settle(outcomes)
                 self._failures.recovered()
             except Exception as error:  # noqa: BLE001
@@ -139,8 +139,8 @@ class SinkQueue:
             for outcome, records in outcomes.items():
                 self._ledger.count(self.sink.name, outcome, records)
 
-    def _next(self) -> SessionBatch:
-        """The next batch, empty when there will be none."""
+    def _next(self) -> Sequence[SessionBatch]:
+        """The next batch, in parts; none when there will be none."""
         size = self._batch_size
         with self._changed:
             while not self._batches and not self._all_put:
@@ -158,4 +158,4 @@ class SinkQueue:
                 room -= len(taken[-1])
             self._exporting = size - room
             self._waiting -= self._exporting
-        return concatenated(taken)
+        return taken

@@ -186,6 +186,22 @@ def test_a_sink_that_fails_costs_its_own_batch_only(logged: list[str]) -> None:
     assert logged[1:] == ["can handle sessions for test again"]
 
 
+@pytest.mark.usefixtures("logged")
+def test_a_batch_that_cannot_be_put_together_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, deadline, sink = Ledger(), Deadline(60), _Sink(2)
+    sink.may_go_on.set()
+    monkeypatch.setattr("otel_tcplife.pipeline.queue.concatenated", int)  # raises an exception, as for want of memory
+    queue = _queue(sink, ledger, deadline)
+    queue.put(_numbered(0, 2))
+    while not queue.is_idle:
+        time.sleep(0.001)
+    monkeypatch.undo()
+    queue.put(_numbered(2, 2))
+    deadline.set()
+    queue.shutdown()
+    assert ledger.totals() == {("test", Outcome.EXPORTED): 2, ("test", Outcome.REJECTED): 2}
+
+
 def test_what_an_export_does_not_account_for_is_a_failure(logged: list[str]) -> None:
     """Of each record it has to say what became of it; none is silently left over."""
     ledger, deadline = Ledger(), Deadline(3.5)
