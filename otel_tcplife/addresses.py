@@ -8,7 +8,7 @@ from socket import AF_INET6, inet_ntop
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.columns import DictionaryColumn, factorize
+from otel_tcplife.columns import DictionaryColumn, elements_at_each_byte, factorize
 
 MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4-mapped IPv6 address begins with (RFC 4291, section 2.5.5.2)."""
@@ -48,13 +48,12 @@ def _texts(packed: npt.NDArray[np.uint8]) -> list[str]:
 
 
 def _ipv4_texts(packed: npt.NDArray[np.uint8]) -> list[str]:
-    """The text of each row of 4 bytes, of all of them at once: servers of the public have as many peers as sessions."""
+    """The text of each row of 4 bytes, all at once: a server on the Internet has as many peers as sessions."""
     if not len(packed):
         return []
     texts = np.zeros(len(packed) * _ROOM, np.uint8)
     ends = np.arange(0, len(texts), _ROOM)
-    # Elements of 4 bytes that begin at each byte: what an octet has less than that, the next one writes over
-    elements = np.ndarray((len(texts) - 3,), np.dtype("V4"), texts.data, 0, (1,))
+    elements = elements_at_each_byte(texts, _OCTETS.itemsize)
     for number in range(4):
         octet = packed[:, number]
         elements[ends] = _OCTETS.take(octet)

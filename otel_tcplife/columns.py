@@ -101,6 +101,15 @@ def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:
     return first, codes
 
 
+def elements_at_each_byte(array: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.void]:
+    """Elements of so many bytes, of which one begins at each byte of the array, and is written as a whole.
+
+    So byte strings of different lengths are put behind one another: each is written as wide as the longest, and the
+    next one writes over what does not count of it.
+    """
+    return np.ndarray((len(array) - width + 1,), np.dtype(f"V{width}"), array.data, 0, (1,))
+
+
 def _numbered(hashes: npt.NDArray[np.uint64]) -> tuple[Codes, Codes]:
     """As factorize() does, without sorting: each hash marks a slot of a table, which those that are equal find."""
     bits = (_SLOTS_FOR_EACH * len(hashes)).bit_length()

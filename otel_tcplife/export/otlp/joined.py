@@ -14,7 +14,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.columns import Flags
+from otel_tcplife.columns import Flags, elements_at_each_byte
 from otel_tcplife.export.otlp.pieces import Lengths, Matrix, Piece, record_lengths
 
 Offsets = npt.NDArray[np.int64]
@@ -92,8 +92,7 @@ class _Stretch:
 def _copy(data: Matrix, columns: slice, out: Bytes, places: Offsets) -> None:
     width = columns.stop - columns.start
     if width:
-        # Elements of the width that begin at each byte: so many bytes of a record are copied as one
-        elements = np.ndarray((len(out) - width + 1,), np.dtype(f"V{width}"), out.data, 0, (1,))
+        elements = elements_at_each_byte(out, width)
         elements[places] = data[:, columns].view(elements.dtype)[:, 0]
 
 
