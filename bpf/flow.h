@@ -83,6 +83,17 @@ static inline void end_unseen(const struct flow *flow)
 	count_lost(COUNTER_NOT_FOLLOWED);
 }
 
+/* Another socket begins at this address, which is not followed: what is remembered is of one, all of whose end was missed. */
+static inline void end_flow_before(u64 sk)
+{
+	struct flow *before = flow_of(sk);
+
+	if (!before)
+		return;
+	end_unseen(before);
+	forget_flow(sk);
+}
+
 static inline void follow(u64 sk, const struct flow *flow)
 {
 	struct flow *before;

@@ -8,14 +8,18 @@ static inline void syn_sent(u64 sk)
 {
 	struct flow flow = { .id = random_id(), .role = ROLE_CLIENT, .traced = 1 };
 
-	if (!is_traced_task() && !in_kernel_thread())
+	if (!is_traced_task() && !in_kernel_thread()) {
+		end_flow_before(sk);
 		return;
+	}
 	if (read_owner(sk, &flow.owner))
 		flow.owner_source = OWNER_SOURCE_CONNECT;
 	else
 		flow.of_kernel = 1;
-	if (!is_traced_owner(&flow.owner))
+	if (!is_traced_owner(&flow.owner)) {
+		end_flow_before(sk);
 		return;
+	}
 	flow.started_at = bpf_ktime_get_ns();
 	flow.hidden = HIDE_TRACER && is_tracer();
 	take_what_was_said(sk, &flow);
@@ -27,8 +31,12 @@ static inline void syn_received(u64 sk, int old_state)
 	struct flow flow = { .id = random_id(), .role = ROLE_SERVER, .traced = !SCOPE_PROCESS };
 
 	/* A simultaneous open is still the client that it was */
-	if (old_state == TCP_SYN_SENT || !has_traced_listener(sk))
+	if (old_state == TCP_SYN_SENT)
 		return;
+	if (!has_traced_listener(sk)) {
+		end_flow_before(sk);
+		return;
+	}
 	flow.started_at = bpf_ktime_get_ns();
 	follow(sk, &flow);
 }
@@ -102,6 +110,10 @@ static inline void established(u64 sk)
 
 	if (!flow)
 		return;
+	if (flow->established) { /* not twice: the beginning of this socket was missed, and before it all of another's end */
+		end_flow_before(sk);
+		return;
+	}
 	flow->established = 1;
 	flow->established_at = flow->reported_at = bpf_ktime_get_ns();
 	flow->handshake_retransmits = handshake_retransmits(sk);

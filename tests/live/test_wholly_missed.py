@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import closing
 
 import numpy as np
 import pytest
 
-from otel_tcplife.options import Options
+from otel_tcplife.options import Options, Scope
 from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import SESSION, OwnerSource, SessionBatch
 from tests.support.bpf_maps import KernelMap, own_map
@@ -40,11 +43,15 @@ class _Begun:
         before = flows.keys()
         client.connect(listener.getsockname())
         self.server = listener.accept()[0]
-        owner = struct.pack("II", os.getpid(), os.getppid())  # as they lie side by side in struct owner
         new = flows.keys() - before
-        [self.client_at] = [key for key in new if owner in (flows.get(key) or b"")]
+        [self.client_at] = [key for key in new if _is_ours(flows.get(key))]
         self.server_at = new - {self.client_at}
         """The server's, and what others have opened meanwhile."""
+
+
+def _is_ours(flow: bytes | None) -> bool:
+    """Whether the owner is this process, whose numbers lie side by side in struct owner."""
+    return struct.pack("II", os.getpid(), os.getppid()) in (flow or b"")
 
 
 def _drained(source: LiveSource, listener: socket.socket, put: int = 0) -> SessionBatch:
@@ -81,6 +88,76 @@ def test_a_session_that_was_followed_is_counted_as_lost(source: LiveSource, list
         client.close()
         listener.accept()[0].close()
     assert len(_drained(source, listener)) == 4
+
+
+# Another program, which is not traced: it connects the socket that it is given
+_CONNECTS_FOR_ANOTHER = """
+import socket, sys
+client = socket.socket(fileno=int(sys.argv[1]))
+client.connect(("127.0.0.1", int(sys.argv[2])))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_session_of_another_program_is_not_taken_for_it(listener: socket.socket) -> None:
+    traced = Options(scope=Scope.PROCESS)
+    with (
+        closing(open_live_source(traced, hide_tracer=False)) as source,
+        own_map("flows") as flows,
+        socket.socket() as client,
+    ):
+        first = _Begun(client, listener, flows)
+        left = flows.get(first.client_at)
+        assert left
+        _disconnect(client)
+        first.server.close()
+        flows.put(first.client_at, left)
+        before = source.stats().outcomes["not_followed"]
+        arguments = [str(client.fileno()), str(listener.getsockname()[1])]
+        command = [sys.executable, "-IS", "-c", _CONNECTS_FOR_ANOTHER, *arguments]
+        with subprocess.Popen(
+            command, pass_fds=[client.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout
+            other.stdout.readline()
+            assert flows.get(first.client_at) is None
+            client.close()
+            server = listener.accept()[0]
+        server.close()
+        assert source.stats().outcomes["not_followed"] == before + 1
+        ends = _drained(source, listener)
+    port = listener.getsockname()[1]
+    assert sorted(int(end["local_port"]) == port for end in ends) == [False, True, True]
+
+
+def test_a_session_whose_beginning_was_missed_is_not_taken_for_it(source: LiveSource) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        own_map("flows") as flows,
+        socket.socket() as client,
+        socket.socket() as waiting,
+    ):
+        first = _Begun(client, listener, flows)
+        left = flows.get(first.client_at)
+        with socket.create_connection(listener.getsockname()):  # there is no room for another one behind it
+            waiting.setblocking(False)
+            before = flows.keys()
+            waiting.connect_ex(listener.getsockname())
+            [waiting_at] = [key for key in flows.keys() - before if _is_ours(flows.get(key))]
+            assert left
+            flows.put(waiting_at, left)
+            lost = source.stats().outcomes["not_followed"]
+            listener.accept()[0].close()
+            select.select([], [waiting], [])
+            _assert_one_more_is_lost(lost, source)
+            assert flows.get(waiting_at) is None
+            port = waiting.getsockname()[1]
+            waiting.close()
+            listener.accept()[0].close()
+        first.server.close()
+        ends = _drained(source, listener)
+    assert port not in ends["local_port"].tolist()
 
 
 def _waiting(listener: socket.socket) -> bytes:

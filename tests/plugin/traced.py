@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from typing_extensions import Self
 
 from tests.support.bpf_objects import BpfObject
+from tests.support.helpers import helpers_of
 from tests.support.otlp_receiver import FileReceiver
 from tests.support.patience import PATIENCE
 from tests.support.process_states import what_processes_wait_for
@@ -161,7 +162,8 @@ class Traced:
 
     def _show_why(self) -> None:
         """Show what it told, and where each of its processes is: in the kernel, and in Python, which ends it."""
-        print(*what_processes_wait_for(self.pid), sep="\n")
+        for session in [self.pid, *map(os.getsid, helpers_of(self.pid))]:
+            print(*what_processes_wait_for(session), sep="\n")
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGABRT)
         for reader in self._readers:
