@@ -83,7 +83,7 @@ static inline void end_unseen(const struct flow *flow)
 	count_lost(COUNTER_NOT_FOLLOWED);
 }
 
-/* Another socket begins at this address, which is not followed: what is remembered is of one, all of whose end was missed. */
+/* Another socket has this address now, and is not followed. The end of the one that is remembered was missed as a whole. */
 static inline void end_flow_before(u64 sk)
 {
 	struct flow *before = flow_of(sk);

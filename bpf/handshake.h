@@ -110,7 +110,8 @@ static inline void established(u64 sk)
 
 	if (!flow)
 		return;
-	if (flow->established) { /* not twice: the beginning of this socket was missed, and before it all of another's end */
+	if (flow->established) {
+		/* A socket enters this state once: it is another one, whose beginning was missed */
 		end_flow_before(sk);
 		return;
 	}

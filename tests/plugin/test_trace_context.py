@@ -26,8 +26,8 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 def _connected_in(receiver: Receiver, export: str, **environ: str) -> tuple[dict[int, list[str]], list[ReceivedLog]]:
     """Trace and span of each connection by its port, and the records that came.
 
-    There is none of a connection, all of whose end the kernel kept from the tracer: that says that it is lost, or takes
-    it for one that goes on.
+    Where the kernel did not run the BPF program for the whole end of a connection, there is no record of it. The tracer
+    then counts it as lost, or as still open; such connections are left out of both.
     """
     environ["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
     with Traced(*_PROGRAM, receiver=receiver, export=export, environ=environ) as app:

@@ -162,8 +162,10 @@ class Traced:
 
     def _show_why(self) -> None:
         """Show what it told, and where each of its processes is: in the kernel, and in Python, which ends it."""
-        for session in [self.pid, *map(os.getsid, helpers_of(self.pid))]:
-            print(*what_processes_wait_for(session), sep="\n")
+        print(*what_processes_wait_for(self.pid), sep="\n")
+        for helper in helpers_of(self.pid):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                print(*what_processes_wait_for(os.getsid(helper)), sep="\n")
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGABRT)
         for reader in self._readers:
