@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,13 +44,19 @@ def _remove_file(spool: Path) -> None:
     (spool / "spool.db").unlink()
 
 
+def _remove_log(spool: Path) -> None:
+    (spool / "spool.db-wal").unlink()
+
+
 def _remove_files(spool: Path) -> None:
     for path in spool.iterdir():
-        path.unlink()
+        path.unlink(missing_ok=True)  # the command may have renamed it, as the one before it is gone
 
 
 def _remove_directory(spool: Path) -> None:
-    shutil.rmtree(spool)
+    """Also what the command puts into it meanwhile, as it notices that the file is gone."""
+    while spool.exists():
+        shutil.rmtree(spool, ignore_errors=True)
 
 
 def _rename_directory(spool: Path) -> None:
@@ -70,12 +76,13 @@ def _cut(size: int) -> Callable[[Path], None]:
 def _overwrite(spool: Path) -> None:
     """All of both files, which are not renamed."""
     for path in spool.iterdir():
-        with path.open("r+b") as opened:
+        with suppress(FileNotFoundError), path.open("r+b") as opened:  # the command may have renamed it, as damaged
             opened.write(random.randbytes(path.stat().st_size))
 
 
 _LOSING_NOTHING = {
     "the file removed": _remove_file,
+    "its write-ahead log removed": _remove_log,
     "all files removed": _remove_files,
     "the directory removed": _remove_directory,
     "the directory renamed": _rename_directory,

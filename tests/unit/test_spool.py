@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -201,17 +202,20 @@ def test_whatever_the_file_is_the_spool_is_of_use(
     spool.close()
 
 
+@pytest.mark.parametrize("gone", ["spool.*", "spool.db", "spool.db-wal"])
 def test_a_file_that_goes_while_it_is_in_use_is_made_anew_with_all_that_waits(
-    tmp_path: Path, logged: list[str]
+    gone: str, tmp_path: Path, logged: list[str]
 ) -> None:
-    spool = _filled(tmp_path, 50)
-    for path in tmp_path.iterdir():
+    spool = _filled(tmp_path / "spool", 50)
+    for path in (tmp_path / "spool").glob(gone):
         path.unlink()
     spool.add(STREAM, [_request(50)])
-    assert _numbers(spool) == [*range(51)]
-    spool.close()
-    assert _numbers(Spool(str(tmp_path), MIB)) == [*range(51)]
     assert logged[-1] == "50 requests of the spool that is gone are in the new one"
+    assert _numbers(spool) == [*range(51)]
+    shutil.copytree(tmp_path / "spool", tmp_path / "after kill -9")
+    assert _numbers(Spool(str(tmp_path / "after kill -9"), MIB)) == [*range(51)]
+    spool.close()
+    assert _numbers(Spool(str(tmp_path / "spool"), MIB)) == [*range(51)]
 
 
 _KILLED = """

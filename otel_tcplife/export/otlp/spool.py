@@ -184,7 +184,7 @@ class Spool:
             if self._is_closed:
                 raise CannotSpool(f"the spool {self.directory} is closed")
             try:
-                if not self._is_where_its_name_says():
+                if spool_file.identify(self._path) != self._identity:
                     self._rescue("gone")
                 try:
                     return self._act(act) if is_transaction else act(self._connection)
@@ -232,8 +232,7 @@ class Spool:
             return self._connection
         except spool_file.OtherVersion as other:
             return self._connect_anew(f"version-{other.version}")
-        found = self._path.stat()
-        self._identity = found.st_dev, found.st_ino
+        self._identity = spool_file.identify(self._path)
         return connection
 
     def _connect_anew(self, why: str) -> sqlite3.Connection:
@@ -244,14 +243,6 @@ class Spool:
                 os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
         logger.warning("the spool %s is %s; it is now %s, and a new one is begun", self._path, why, aside)
         return self._connect()
-
-    def _is_where_its_name_says(self) -> bool:
-        """Whether nobody has renamed or deleted the file, or what it is in."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._identity
 
     def _rescue(self, why: str) -> None:
         """Begin a file with all requests that can be read of the one that is damaged, or has gone from its place."""

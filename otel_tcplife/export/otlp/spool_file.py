@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import time
@@ -104,6 +105,22 @@ def open_file(path: Path, most_bytes: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def identify(path: Path) -> list[tuple[int, int] | None]:
+    """Which file is in its place, and which write-ahead log: what was written last is in that alone.
+
+    Both change where somebody renames or deletes one of them, or what they are in.
+    """
+    return [_identify(f"{path}{suffix}") for suffix in ("", "-wal")]
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _most_pages(most_bytes: int) -> int:
