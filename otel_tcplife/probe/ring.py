@@ -2,8 +2,8 @@
 
 Layout (kernel/bpf/ringbuf.c): a page with the consumer's position, one with the producer's, then the data twice in a
 row so that a record at the wrap is contiguous; of the second time a page is enough, and resident memory is counted by
-what is mapped. A record is an 8-byte header (length, with a bit for "still
-being written" and one for "discarded") and its data, padded to 8 bytes.
+what is mapped. A record is an 8-byte header (length, with a bit for "still being written" and one for "discarded") and
+its data, padded to 8 bytes.
 """
 
 from __future__ import annotations
