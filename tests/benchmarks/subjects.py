@@ -58,6 +58,11 @@ def instrumented(env: Mapping[str, str], server: str = "a server with threads") 
 LIBBPF_TCPLIFE = Subject("libbpf tcplife printing lines", tcplife_command(), "PID")
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Receiver:
     """An OTLP receiver in a process of its own."""
 
@@ -71,6 +76,10 @@ class Receiver:
         self.endpoint = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         self.records = 0
         return self
+
+    def cpu_seconds(self) -> float:
+        """User and system time that it has used."""
+        return _cpu_seconds(self._process.pid)
 
     def __exit__(self, *error: object) -> None:
         self._process.terminate()
@@ -111,8 +120,7 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """User and system time that it has used, without that of children which have ended."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _cpu_seconds(self._process.pid)
 
     def resident_megabytes(self) -> float:
         """Resident memory now."""
