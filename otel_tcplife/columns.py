@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.intp]
+Ascii = npt.NDArray[np.bytes_]
+"""Texts of letters, digits and the like."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class DictionaryColumn:
     """Strings, each kept once: the code of a session is the index of its text, or -1 where unknown."""
 
     codes: Codes
-    texts: Sequence[str]
+    given: Sequence[str] | Ascii
+    """An array where there may be as many as sessions: it costs a fraction of so many Python objects."""
 
     @property
     def present(self) -> Flags:
@@ -46,9 +49,14 @@ class DictionaryColumn:
         return self.codes >= 0
 
     @cached_property
-    def encoded(self) -> Sequence[bytes]:
+    def texts(self) -> Sequence[str]:
+        """Each of them."""
+        return [text.decode() for text in self.given.tolist()] if isinstance(self.given, np.ndarray) else self.given
+
+    @cached_property
+    def encoded(self) -> Sequence[bytes] | Ascii:
         """The texts in UTF-8."""
-        return [text.encode() for text in self.texts]
+        return self.given if isinstance(self.given, np.ndarray) else [text.encode() for text in self.given]
 
     def to_list(self) -> list[str | None]:
         """One string for each session, None where unknown."""

@@ -109,10 +109,9 @@ class SessionColumns:
     def session_id(self) -> DictionaryColumn:
         """16 hexadecimal digits, of sessions that there are interim reports of."""
         reported = self.batch["reported"] != 0
-        if not reported.any():
-            return DictionaryColumn(np.full(len(self), -1), [])
-        ids = encode(self.batch["id"], lambda number: f"{number:016x}")
-        return DictionaryColumn(np.where(reported, ids.codes, -1), ids.texts)
+        digits = self.batch["id"][reported].astype(">u8").tobytes().hex()
+        texts = np.frombuffer(digits.encode(), "S16")
+        return DictionaryColumn(np.where(reported, np.cumsum(reported) - 1, -1), texts)
 
     @cached_property
     def entities(self) -> tuple[Codes, Sequence[Entity]]:

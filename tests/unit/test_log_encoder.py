@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.conventions import ATTRIBUTES, SCHEMA_URL
-from otel_tcplife.export.otlp import joined
+from otel_tcplife.export.otlp import joined, log_records
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.flow_id import community_ids
@@ -30,10 +30,18 @@ _OPTIONS = LogOptions(log_sample=0.25, event_name_attribute=True, community_id=T
 
 
 @settings(max_examples=300)
-@given(batch=batches(), matrix=st.integers(1, 8000), options=st.sampled_from([_NONE, _OPTIONS]))
-def test_a_decoder_reads_what_the_sdk_would_have_encoded(batch: SessionBatch, matrix: int, options: LogOptions) -> None:
+@given(
+    batch=batches(),
+    matrix=st.integers(1, 8000),
+    few=st.sampled_from([0, 3, 1024]),
+    options=st.sampled_from([_NONE, _OPTIONS]),
+)
+def test_a_decoder_reads_what_the_sdk_would_have_encoded(
+    batch: SessionBatch, matrix: int, few: int, options: LogOptions
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joined, "_MOST_BYTES", matrix)
+        patch.setattr(log_records, "MOST_COMBINATIONS", few)
         encoder = LogEncoder(Resources(_RESOURCE), options=options)
         ours = ExportLogsServiceRequest.FromString(encoder.encode(batch))
     assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE, options))
@@ -88,5 +96,6 @@ def test_many_different_sessions_in_one_request() -> None:
         batch["comm"][row] = f"comm-{row % 700}".encode()
         batch["executable"][row] = f"executable-{row % 90}".encode()
         batch["error"][row] = row % 130
+        batch["peer_address"][row, 10:] = 255, 255, 10, 0, row >> 8, row & 255
     ours = ExportLogsServiceRequest.FromString(LogEncoder(Resources(_RESOURCE)).encode(batch))
     assert in_order(ours) == in_order(encoded_by_the_sdk(batch, _RESOURCE))

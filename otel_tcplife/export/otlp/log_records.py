@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from otel_tcplife import conventions
 from otel_tcplife.attribute import Attribute
@@ -16,7 +14,7 @@ from otel_tcplife.columns import DictionaryColumn, Flags
 from otel_tcplife.conventions import INFO, WARN
 from otel_tcplife.export.otlp import protobuf as wire
 from otel_tcplife.export.otlp.numbers import fixed64, fixed_bytes, varints
-from otel_tcplife.export.otlp.pieces import NOTHING, Choice, Matrix, Part, Piece
+from otel_tcplife.export.otlp.pieces import MOST_COMBINATIONS, NOTHING, Choice, Part, Piece, behind, look_up
 from otel_tcplife.export.otlp.protobuf import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT
 from otel_tcplife.session import SessionBatch
 from otel_tcplife.session_columns import SessionColumns
@@ -28,6 +26,9 @@ _LOG_RECORDS = 2
 # Field numbers of KeyValue and AnyValue
 _KEY, _VALUE = 1, 2
 _STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
+
+_ONE_BYTE = 1 << 7
+"""Lengths that are less take one byte."""
 
 
 def log_records(columns: SessionColumns, attributes: Iterable[Attribute]) -> Sequence[Piece]:
@@ -81,42 +82,36 @@ def _attribute(attribute: Attribute, columns: SessionColumns) -> Part:
     """A KeyValue in the attributes field."""
     column = attribute.column(columns)
     if isinstance(column, DictionaryColumn):
-        before = {length: _before_text(attribute.name, length) for length in set(map(len, column.encoded))}
-        return Choice(column.codes, [before[len(text)] + text for text in column.encoded])
+        return _of_texts(attribute.name, column)
     if not column.present.any():
         return NOTHING
     if attribute.kind == "double":
-        number = fixed64(column.values, _before_number(attribute.name, 8) + wire.tag(_DOUBLE, FIXED64))
+        number = fixed64(column.values, wire.tag(_DOUBLE, FIXED64))
     else:
-        number = _varints(attribute, column.values)
-    return number.where(column.present)
+        number = varints(column.values, wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
+    return _key_value(attribute.name, number).where(column.present)
 
 
-def _varints(attribute: Attribute, values: npt.NDArray[np.uint64]) -> Piece:
-    before = _before_number(attribute.name, 0)
-    number = varints(values, before + wire.tag(_INT if attribute.kind == "int" else _BOOL, VARINT))
-    # Of the KeyValue, and of its value: each is below 128, one byte
-    positions = (1, 2), (len(before) - 1, len(before))
-    template = bytearray(number.template)
-    for position, end in positions:
-        template[position] = number.width - end
-    lengths, write_number = number.lengths, number.write
-    assert write_number
+def _of_texts(name: str, column: DictionaryColumn) -> Part:
+    if len(column.encoded) > MOST_COMBINATIONS:
+        # Putting something before each of so many texts costs more than doing that before each record, at once
+        text = behind(wire.before(_STRING, 0), look_up(Choice(column.codes, column.encoded)), [1])
+        if len(_before_value(name)) + text.width <= _ONE_BYTE:
+            return _key_value(name, text).where(column.present)
+    before = {length: _before_text(name, length) for length in set(map(len, column.encoded))}
+    return Choice(column.codes, [before[len(text)] + text for text in column.encoded])
 
-    def write(matrix: Matrix, rows: slice) -> None:
-        write_number(matrix, rows)
-        if lengths is not None:
-            for position, end in positions:
-                matrix[:, position] = lengths[rows] - end
 
-    return replace(number, write=write, template=bytes(template))
+def _key_value(name: str, value: Piece) -> Piece:
+    """A KeyValue in the attributes field, with this field of an AnyValue."""
+    before = _before_value(name)
+    return behind(before, value, [1, len(before) - 1])
 
 
 @lru_cache(maxsize=1024)
-def _before_number(name: str, length: int) -> bytes:
-    """What stands before the tag of a number of this length in a KeyValue of the attributes field."""
-    value = wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 1 + length)
-    return wire.before(_ATTRIBUTES, len(value) + 1 + length) + value
+def _before_value(name: str) -> bytes:
+    """What stands before the value of a KeyValue in the attributes field; both lengths are to be set, one byte each."""
+    return wire.before(_ATTRIBUTES, 0) + wire.delimited(_KEY, name.encode()) + wire.before(_VALUE, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.columns import Codes, Flags
+from otel_tcplife.columns import Ascii, Codes, Flags
 
 Lengths = npt.NDArray[np.int32]
 """In bytes; no record is longer than 2 GB."""
@@ -46,10 +46,13 @@ class Choice:
     """A byte string for each record that is one of a few: the one at its code, or none where that is -1."""
 
     codes: Codes
-    contents: Sequence[bytes]
+    contents: Sequence[bytes] | Ascii
 
 
 Part = Piece | Choice
+
+MOST_COMBINATIONS = 1 << 10
+"""Of choices that follow one another and are looked up as one."""
 
 
 def pieces_of(parts: Iterable[Part]) -> list[Piece]:
@@ -60,9 +63,27 @@ def pieces_of(parts: Iterable[Part]) -> list[Piece]:
         if isinstance(part, Choice):
             choices.append(part)
         elif part.width:
-            pieces += [*map(_look_up, _merged(choices)), part]
+            pieces += [*map(look_up, _merged(choices)), part]
             choices = []
-    return [piece for piece in [*pieces, *map(_look_up, _merged(choices))] if piece.width]
+    return [piece for piece in [*pieces, *map(look_up, _merged(choices))] if piece.width]
+
+
+def behind(prefix: bytes, value: Piece, places: Sequence[int] = ()) -> Piece:
+    """The value behind a prefix, of which the bytes at these places say how many bytes follow them: less than 128."""
+    start, width = len(prefix), len(prefix) + value.width
+    template = bytearray(prefix)
+    for place in places:
+        template[place] = width - place - 1
+
+    def write(matrix: Matrix, rows: slice) -> None:
+        if value.write:
+            value.write(matrix[:, start:], rows)
+        if value.lengths is not None:
+            for place in places:
+                matrix[:, place] = value.lengths[rows] + (start - place - 1)
+
+    lengths = None if value.lengths is None else value.lengths + np.int32(start)
+    return Piece(width, lengths, write, bytes(template) + value.template)
 
 
 def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
@@ -74,16 +95,13 @@ def record_lengths(pieces: Sequence[Piece], rows: int) -> Lengths:
     return lengths
 
 
-_MOST_COMBINATIONS = 1 << 10
-
-
 def _merged(choices: Iterable[Choice]) -> Iterable[Choice]:
     """Fewer choices of the same bytes, none of too many combinations to look each up."""
     group: list[Choice] = []
     combinations = 1
     for choice in choices:
         combinations *= len(choice.contents) + 1
-        if combinations > _MOST_COMBINATIONS and group:
+        if combinations > MOST_COMBINATIONS and group:
             yield _combined(group)
             group, combinations = [], len(choice.contents) + 1
         group.append(choice)
@@ -92,7 +110,7 @@ def _merged(choices: Iterable[Choice]) -> Iterable[Choice]:
 
 
 def _combined(choices: Sequence[Choice]) -> Choice:
-    """One choice of the combinations that there are, of which not more are possible than _MOST_COMBINATIONS."""
+    """One choice of the combinations that there are, of which not more are possible than MOST_COMBINATIONS."""
     if len(choices) == 1:
         return choices[0]
     sizes = [len(choice.contents) + 1 for choice in choices]
@@ -107,17 +125,27 @@ def _combined(choices: Sequence[Choice]) -> Choice:
     return Choice(codes[keys], contents)
 
 
-def _look_up(choice: Choice) -> Piece:
+def look_up(choice: Choice) -> Piece:
+    """The content of each record."""
     if len(choice.codes) and (choice.codes == choice.codes[0]).all():
         code = int(choice.codes[0])
         return Piece(len(choice.contents[code]), None, None, choice.contents[code]) if code >= 0 else NOTHING
-    contents = [*choice.contents, b""]  # which is where a code of -1 leads
-    lengths = np.fromiter(map(len, contents), np.int32, len(contents))
-    width = max(int(lengths.max()), 1)
+    contents, lengths = _with_nothing(choice.contents)
     # A row is copied as a whole, which takes half the time of so many bytes
-    table = np.array(contents, f"S{width}").view(f"V{width}")
+    width = contents.itemsize
+    table = contents.view(f"V{width}")
 
     def write(matrix: Matrix, rows: slice) -> None:
         matrix.view(table.dtype)[:, 0] = table.take(choice.codes[rows])
 
     return Piece(width, lengths.take(choice.codes), write)
+
+
+def _with_nothing(contents: Sequence[bytes] | Ascii) -> tuple[npt.NDArray[np.bytes_], Lengths]:
+    """The contents, and at their end an empty one, which is where a code of -1 leads; and how long each is."""
+    if isinstance(contents, np.ndarray):
+        array = np.append(contents, b"")
+        return array, np.char.str_len(array).astype(np.int32)
+    listed = [*contents, b""]
+    lengths = np.fromiter(map(len, listed), np.int32, len(listed))
+    return np.array(listed, f"S{max(int(lengths.max()), 1)}"), lengths
