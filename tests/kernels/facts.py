@@ -20,14 +20,16 @@ class Fact:
     before: str
     after: str
     backported: tuple[Version, ...] = ()
-    """Older versions of which the newest that Debian has are like newer ones."""
+    """Older versions of which the late releases are like newer ones."""
 
     def holds(self, kernel: Version) -> bool:
-        """Whether that kernel is new enough."""
-        return kernel >= self.since or kernel[:2] in self.backported
+        """Whether that kernel is new enough; of a version that it was backported to, this is said of early releases."""
+        return kernel >= self.since
 
     def said(self, kernel: Version) -> str:
         """What README says of it there."""
+        if kernel in self.backported:
+            return f"{self.after} in late releases"
         return self.after if self.holds(kernel) else self.before
 
 
@@ -36,7 +38,7 @@ CONTAINER_BESIDE_V1 = Fact(
     (5, 15),
     "absent",
     "there",
-    backported=((5, 10),),  # in 5.10.223 it was absent
+    backported=((5, 10),),  # Debian has 5.10.223, where it is absent, for arm64, and a later one for x86_64
 )
 EXECUTABLE_OF_ALL = Fact(
     "`process.executable.name` of a process that exits with the socket open",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_tcplife.probe.btf import read_kernel_btf
 from otel_tcplife.probe.diagnosis import kernel_version
 from tests.kernels.facts import CONTAINER_BESIDE_V1
 from tests.support.actor import run_actor
@@ -90,4 +91,6 @@ def test_where_version_1_marks_sockets(tmp_path: Path) -> None:
         with cgroup(f"docker/{_ID}") as container:
             log = _ends(tmp_path, container)[CLIENT]
         (marking / "marked").rmdir()
-    assert log.resource.get("container.id") == (_ID if CONTAINER_BESIDE_V1.holds(kernel_version()) else None)
+    has_both = read_kernel_btf().has("sock_cgroup_data", "cgroup")  # where there was only one place for both before
+    assert log.resource.get("container.id") == (_ID if has_both else None)
+    assert has_both == CONTAINER_BESIDE_V1.holds(kernel_version()) or kernel_version() in CONTAINER_BESIDE_V1.backported
