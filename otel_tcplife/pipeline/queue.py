@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.failure_log import FailureLog
@@ -120,12 +120,18 @@ class SinkQueue:
     def _run(self) -> None:
         while taken := self._next():
             try:
-                for outcomes in self._retrying.export(concatenated(taken)):
-                    self._settle(outcomes)
+                self._export(taken)
                 self._failures.recovered()
             except Exception as error:  # noqa: BLE001
                 self._failures.failed(f"{type(error).__name__}: {error}", f"{self._exporting} rejected")
                 self._settle({Outcome.REJECTED: self._exporting})
+
+    def _export(self, taken: list[SessionBatch]) -> None:
+        """Have the sink export these, and empty the list, so that no session is in memory twice, or after that."""
+        batch = concatenated(taken)
+        taken.clear()
+        for outcomes in self._retrying.export(batch):
+            self._settle(outcomes)
 
     def _settle(self, outcomes: Mapping[Outcome, int]) -> None:
         """Book what became of sessions that the sink has."""
@@ -139,7 +145,7 @@ class SinkQueue:
             for outcome, records in outcomes.items():
                 self._ledger.count(self.sink.name, outcome, records)
 
-    def _next(self) -> Sequence[SessionBatch]:
+    def _next(self) -> list[SessionBatch]:
         """The next batch, in parts; none when there will be none."""
         size = self._batch_size
         with self._changed:
