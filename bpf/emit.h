@@ -43,6 +43,15 @@ static inline void submit(struct session *session, bool is_traced)
 		count(COUNTER_SUBMITTED);
 }
 
+/* Nobody will be known as its owner. */
+static inline void submit_ownerless(struct session *session)
+{
+	if (SCOPE_PROCESS)
+		count(COUNTER_UNCLAIMED);
+	else
+		submit(session, true);
+}
+
 /* Whether it is the socket of this session, not another one at its address; one that was disconnected has no peer. */
 static inline bool has_peer_of(u64 sk, const struct session *session)
 {
@@ -65,7 +74,7 @@ static inline void claim(u64 sk)
 	if (awaiting_owner.delete(&sk))
 		return; /* user space took it, having waited long enough */
 	if (!has_peer_of(sk, &session)) {
-		submit(&session, !SCOPE_PROCESS);
+		submit_ownerless(&session);
 		return;
 	}
 	if (read_owner(sk, &session.owner))

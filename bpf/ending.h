@@ -61,12 +61,8 @@ static inline struct flow *flow_that_ends(u64 sk, int old_state, int state)
 /* The running task closes it, or has it closed. */
 static inline void owned_by_closer(u64 sk, struct flow *flow)
 {
-	if (flow->of_kernel)
+	if (flow->of_kernel || !read_owner(sk, &flow->owner))
 		return;
-	if (!read_owner(sk, &flow->owner)) {
-		flow->left_to_kernel = 1;
-		return;
-	}
 	flow->owner_source = OWNER_SOURCE_CLOSE;
 	flow->traced = is_traced_owner(&flow->owner);
 }
@@ -117,7 +113,16 @@ static inline void infer_missed_states(u64 sk, struct flow *flow, int state)
 	}
 }
 
-static inline void end_seen(u64 sk, const struct flow *flow, bool owner_comes)
+/*
+ * Whether the task that closes its last descriptor is still to come, and is the owner. A socket without one ends by what
+ * packets do, whatever task they interrupt.
+ */
+static inline bool owner_comes(u64 sk, const struct flow *flow)
+{
+	return !flow->of_kernel && !(READ(sk, SOCK_COMMON_skc_flags) & (1ULL << SOCK_DEAD));
+}
+
+static inline void end_seen(u64 sk, const struct flow *flow)
 {
 	struct session session = {};
 	bool our_fin_acked = fin_acked(sk, flow);
@@ -128,8 +133,10 @@ static inline void end_seen(u64 sk, const struct flow *flow, bool owner_comes)
 		session.close_reason = close_reason(sk, flow, our_fin_acked, session.error);
 	if (!selected(&session))
 		count(COUNTER_FILTERED);
-	else if (session.owner_source || !owner_comes || !park_until_owner(sk, &session))
+	else if (session.owner_source)
 		submit(&session, flow->traced);
+	else if (!owner_comes(sk, flow) || !park_until_owner(sk, &session))
+		submit_ownerless(&session);
 }
 
 static inline void close_flow(u64 sk, struct flow *flow, int state)
@@ -148,7 +155,7 @@ static inline void close_flow(u64 sk, struct flow *flow, int state)
 	/* Within close(2), which sends a reset, or within connect(2) to AF_UNSPEC: what a packet ends has an error */
 	if (!flow->owner_source && !flow->sent_fin && (is_closing(sk) || !READ(sk, SOCK_sk_err)))
 		owned_by_closer(sk, flow);
-	end_seen(sk, flow, !flow->sent_fin || (SCOPE_PROCESS && flow->left_to_kernel));
+	end_seen(sk, flow);
 }
 
 static inline void close_unfollowed(u64 sk, int state)

@@ -19,7 +19,6 @@ struct flow {
 	u8 end_missed : 1; /* it was found to have ended only when its socket was destroyed */
 	u8 restored : 1; /* its state was set by TCP_REPAIR: its handshake was that of another socket */
 	u8 of_kernel : 1; /* a kernel thread connected it, for no process */
-	u8 left_to_kernel : 1; /* a kernel thread closed it, for a process that is not known */
 	u8 ended : 1;
 	u8 role;
 	u8 owner_source;

@@ -61,7 +61,8 @@ class Balance:
         kernel, taken = self._counters.read(), self._read_taken()
         own = {name: taken[name] for name in ("OWNERLESS", "OWNERLESS_FILTERED")}
         counts, before = taken if self._map else {**kernel, **own}, self._before
-        found = {**outcomes(counts, self._start), "unclaimed": unclaimed}
+        found = outcomes(counts, self._start)
+        found["unclaimed"] += unclaimed
         return Stats(
             outcomes={name: count + before.outcomes.get(name, 0) for name, count in found.items()},
             seen=sum(found.values()) + before.seen if self._map else kernel["SEEN"],
@@ -91,4 +92,5 @@ def outcomes(counts: Mapping[str, int], start: Mapping[str, int]) -> dict[str, i
         "ring_full": grown["RING_FULL"],
         "map_full": grown["MAP_FULL"],
         "not_followed": grown["NOT_FOLLOWED"],
+        "unclaimed": grown.get("UNCLAIMED", 0),
     }

@@ -13,7 +13,7 @@ class Counter(IntEnum):
     """What each counts; the program gets these numbers as COUNTER_SEEN and so on."""
 
     SEEN = 0
-    """Sessions and connects that came to an end: the sum of the next five, and of those whose owner is awaited."""
+    """Sessions and connects that came to an end: all of the next five, UNCLAIMED, and those whose owner is awaited."""
     SUBMITTED = 1
     """They are in the ring."""
     FILTERED = 2
@@ -34,6 +34,9 @@ class Counter(IntEnum):
     """State changes that were not seen when they came, and were inferred."""
     UNTRACED = 10
     """Processes that a traced one forked, and that are not traced for want of room: none of their sessions is seen."""
+    UNCLAIMED = 11
+    """Lost: of scope process, it was not known whose they were, and nobody could come to close them. User space adds
+    those for whose owner it has waited too long."""
     OWNERLESS = 14
     """Sessions that waited too long for their owner, and were taken. User space alone counts these and the next."""
     OWNERLESS_FILTERED = 15

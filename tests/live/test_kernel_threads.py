@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -17,6 +16,7 @@ from otel_tcplife.probe.live import LiveSource, open_live_source
 from otel_tcplife.session import OwnerSource, Role, SessionBatch, concatenated
 from tests.live.handed_to_kernel import IPPROTO_MPTCP, close_within_poll, close_within_unread_message
 from tests.support.origin import Origin
+from tests.support.patience import eventually
 
 WAYS: dict[str, Callable[[socket.socket], Callable[[], None]]] = {
     "asynchronous poll": close_within_poll,
@@ -31,13 +31,14 @@ def _source(scope: Scope) -> LiveSource:
 def _read_until_ended(source: LiveSource, port: int, ends: int) -> SessionBatch:
     """What was reported of the sessions with this port, once so many of their ends have come."""
     batches: list[SessionBatch] = []
-    while True:
+
+    def found() -> SessionBatch:
         batches.append(source.read())
-        found = concatenated(batches)
-        found = found[(found["local_port"] == port) | (found["peer_port"] == port)]
-        if len(found) >= ends:
-            return found
-        time.sleep(0.01)
+        read = concatenated(batches)
+        return read[(read["local_port"] == port) | (read["peer_port"] == port)]
+
+    eventually(lambda: len(found()) >= ends)
+    return found()
 
 
 def _end_of_server(batch: SessionBatch) -> SessionBatch:
@@ -77,13 +78,37 @@ def test_of_a_process_that_is_traced_it_is_counted_as_unclaimed(way: str, monkey
         end = WAYS[way](listener.accept()[0])
         client.sendall(b"x")
         client.close()
-        while not source.stats().outcomes["unclaimed"]:
-            source.read()
-            time.sleep(0.01)
+
+        def unclaimed() -> int:
+            source.read()  # which looks for what has waited long enough
+            return source.stats().outcomes["unclaimed"]
+
+        eventually(unclaimed)
         end()
         source.drain()
         assert source.stats().outcomes["unclaimed"] == 1
         assert source.stats().seen == sum(source.stats().outcomes.values())
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_nor_has_what_packets_end_that_the_peer_sends_after_that(scope: Scope) -> None:
+    """The kernel sent the first FIN. What ends the socket then interrupts the task that sends it, which is this one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(_source(scope)) as source:
+        port = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        close_within_unread_message(listener.accept()[0])
+        assert client.recv(1) == b""
+        client.close()
+        if scope is Scope.HOST:
+            ends = _read_until_ended(source, port, 2)
+        else:
+            eventually(lambda: source.stats().seen == 2)
+            ends = _read_until_ended(source, port, 1)
+        stats = source.stats()
+        assert stats.outcomes["unclaimed"] == (0 if scope is Scope.HOST else 1)
+        assert stats.seen == sum(stats.outcomes.values())
+    assert [end["pid"] for end in ends if end["role"] == Role.CLIENT] == [os.getpid()]
+    assert [end["owner_source"] for end in _end_of_server(ends)] == [0] * (len(ends) - 1)
 
 
 @pytest.fixture
