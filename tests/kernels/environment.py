@@ -14,7 +14,9 @@ from tests.kernels.architecture import Architecture
 
 VENV = "opt/venv"
 """Below the root."""
-_FOR_TESTS = {"hypothesis", "opentelemetry-distro", "opentelemetry-semantic-conventions", "pytest", "rotel"}
+_FOR_TESTS = {
+    *("hypothesis", "opentelemetry-distro", "opentelemetry-semantic-conventions", "pytest", "pytest-timeout", "rotel")
+}
 """Of the extra `test`, what the tests import that run in a virtual machine."""
 _OLDEST_LIBC, _NEWEST_LIBC = 17, 36
 """glibc 2.N of the oldest wheels that there are, and of Debian 12."""
