@@ -87,7 +87,7 @@ def test_what_is_added_breaks_nothing() -> None:
 
 def test_the_outcomes_are_those_that_are_counted() -> None:
     [of_sessions] = PROBE_SESSIONS.attributes
-    assert of_sessions.members == (*outcomes(NUMBERS, {}), "unclaimed", "unreadable")
+    assert of_sessions.members == (*outcomes(NUMBERS, {}), "unreadable")
     assert {*EXPORT_RECORDS.attributes[1].members} == {each.value for each in Outcome}
 
 
