@@ -43,13 +43,13 @@ static inline void submit(struct session *session, bool is_traced)
 		count(COUNTER_SUBMITTED);
 }
 
-/* Nobody will be known as its owner. */
-static inline void submit_ownerless(struct session *session)
+/* Nobody will be known as its owner; where it is not traced, whose it was will not be known either. */
+static inline void submit_ownerless(struct session *session, bool is_traced)
 {
-	if (SCOPE_PROCESS)
-		count(COUNTER_UNCLAIMED);
-	else
+	if (is_traced)
 		submit(session, true);
+	else
+		count(COUNTER_UNCLAIMED);
 }
 
 /* Whether it is the socket of this session, not another one at its address; one that was disconnected has no peer. */
@@ -74,7 +74,7 @@ static inline void claim(u64 sk)
 	if (awaiting_owner.delete(&sk))
 		return; /* user space took it, having waited long enough */
 	if (!has_peer_of(sk, &session)) {
-		submit_ownerless(&session);
+		submit_ownerless(&session, !SCOPE_PROCESS);
 		return;
 	}
 	if (read_owner(sk, &session.owner))

@@ -136,7 +136,7 @@ static inline void end_seen(u64 sk, const struct flow *flow)
 	else if (session.owner_source)
 		submit(&session, flow->traced);
 	else if (!owner_comes(sk, flow) || !park_until_owner(sk, &session))
-		submit_ownerless(&session);
+		submit_ownerless(&session, flow->traced);
 }
 
 static inline void close_flow(u64 sk, struct flow *flow, int state)

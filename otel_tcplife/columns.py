@@ -14,7 +14,7 @@ import numpy.typing as npt
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.intp]
 Ascii = npt.NDArray[np.bytes_]
-"""Texts of letters, digits and the like."""
+"""Texts that have only characters of ASCII, and no NUL."""
 
 
 @dataclass(frozen=True)

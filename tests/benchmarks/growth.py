@@ -24,6 +24,7 @@ from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import Entity, Host
+from otel_tcplife.log_options import LogOptions
 from otel_tcplife.session import SessionBatch, rows_at
 from tests.benchmarks.report import row, spread
 from tests.benchmarks.scan import open_sessions
@@ -37,6 +38,7 @@ _OPEN = (0, 100_000)
 _ENDS = 1 << 16
 _BATCH = OtlpLogExporter.max_export_batch_size
 _REQUEST_BYTES = 1_000_000
+_NO_OPTIONS = LogOptions()
 
 
 class Cost(NamedTuple):
@@ -68,9 +70,13 @@ def main(rounds: int, picture: Path | None = None) -> None:
             with open_sessions(number):
                 row(f"{number:,}", f"{spread(_cost(load, 10_000, rounds).of_a_core)} % of a core")
     print("CPU of encoding and counting an end, by what they are of")
-    for name, numbers in (("peers", (10, 100_000)), ("programs", (1, 2_000)), ("containers", (1, 500))):
-        for number in numbers:
-            row(f"{number:,} {name}", f"{spread([*_counted(**{name: number})])} us")
+    for number in (10, 100_000):
+        row(f"{number:,} peers", f"{spread([*_counted(peers=number)])} us")
+    for number in (1, 2_000):
+        row(f"{number:,} programs", f"{spread([*_counted(programs=number)])} us")
+    for number in (1, 500):
+        row(f"{number:,} containers", f"{spread([*_counted(containers=number)])} us")
+    row("10 peers, with the Community ID", f"{spread([*_counted(options=LogOptions(community_id=True))])} us")
     if picture:
         picture.write_text(_svg(costs))
         print(f"the first of these as a picture: {picture}")
@@ -93,11 +99,13 @@ def _cost(load: Path, rate: int, rounds: int) -> Cost:
     return Cost(rate, figures)
 
 
-def _counted(peers: int = 10, programs: int = 1, containers: int = 1) -> Iterator[float]:
+def _counted(
+    peers: int = 10, programs: int = 1, containers: int = 1, options: LogOptions = _NO_OPTIONS
+) -> Iterator[float]:
     batch = _of_many(peers, programs, containers)
     host = Host(lambda cgroup: Entity(f"{cgroup:064x}"))
     resources = Resources(Resource({"host.name": "h"}))
-    encoder, aggregator = LogEncoder(resources, host), Aggregator(resources, Preference(), {}, host)
+    encoder, aggregator = LogEncoder(resources, host, options), Aggregator(resources, Preference(), {}, host)
     # Each has its series at first, as it has them for long
     aggregator.add(batch)
     for _ in range(_ROUNDS):

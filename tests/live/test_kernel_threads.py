@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -109,6 +109,41 @@ def test_nor_has_what_packets_end_that_the_peer_sends_after_that(scope: Scope) -
         assert stats.seen == sum(stats.outcomes.values())
     assert [end["pid"] for end in ends if end["role"] == Role.CLIENT] == [os.getpid()]
     assert [end["owner_source"] for end in _end_of_server(ends)] == [0] * (len(ends) - 1)
+
+
+@contextmanager
+def _child_that_has_all_sockets() -> Generator[None]:
+    """It ends with this block, or with this process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    try:
+        yield
+    finally:
+        os.close(writer)
+        os.waitpid(child, 0)
+        os.close(reader)
+
+
+def test_what_several_traced_processes_had_is_reported_without_an_owner() -> None:
+    """It is one of the application's, whichever of its processes had it last."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        port = listener.getsockname()[1]
+        with closing(_source(Scope.PROCESS)) as source:
+            with _child_that_has_all_sockets():
+                eventually(lambda: [*source.open_sessions()])  # not too soon after the one that has begun tracing
+            close_within_unread_message(accepted)
+            assert client.recv(1) == b""
+            client.close()
+            ends = _read_until_ended(source, port, 2)
+            assert source.stats().outcomes["unclaimed"] == 0
+    [server] = ends[ends["local_port"] == port]
+    assert (server["pid"], server["owner_source"], server["adopted"]) == (0, 0, 1)
 
 
 @pytest.fixture
