@@ -87,7 +87,7 @@ def test_spools(tmp_path_factory: pytest.TempPathFactory, killed: Mapping[str, b
     added = spool.add("otlp", [Request(b"new", 1)])
     bodies: list[bytes] = []
     while waiting := spool.oldest("otlp"):
-        bodies.append(waiting.request.body)
+        bodies.append(bytes(waiting.request.body))
         spool.settle(waiting, [])
     assert bodies[-1] == added.request.body
     numbers = [int.from_bytes(body[:4], "big") for body in bodies[:-1]]

@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.reply import Reply, Success
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.export.otlp.sinks import Opening, OtlpSinks, Target
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.counters import counters
@@ -42,8 +43,8 @@ class _Receiver:
     def __init__(self) -> None:
         self.requests: list[ExportMetricsServiceRequest] = []
 
-    def send(self, body: bytes, timeout: float) -> Reply:
-        self.requests.append(ExportMetricsServiceRequest.FromString(body))
+    def send(self, body: Body, timeout: float) -> Reply:
+        self.requests.append(ExportMetricsServiceRequest.FromString(bytes(body)))
         return Success()
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from otel_tcplife.export.otlp import joined
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success, TooLarge
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.ledger import Outcome
 from otel_tcplife.pipeline.retry import RetryingSink
@@ -77,9 +78,9 @@ def test_requests_of_any_size_have_together_what_one_has(
     assert [each for request in requests for each in _records(request.body)] == [*_records(whole)]
 
 
-def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _records(body: Body) -> Iterator[tuple[bytes, bytes]]:
     """Each record, and the resource that it stands below."""
-    for each in ExportLogsServiceRequest.FromString(body).resource_logs:
+    for each in ExportLogsServiceRequest.FromString(bytes(body)).resource_logs:
         for scope_logs in each.scope_logs:
             for record in scope_logs.log_records:
                 yield each.resource.SerializeToString(), record.SerializeToString()
@@ -92,8 +93,8 @@ class _Receiver:
         self.ports: Counter[tuple[str, int]] = Counter()
         self._answers = 0
 
-    def send(self, body: bytes, timeout: float) -> Reply:
-        message = ExportLogsServiceRequest.FromString(body)
+    def send(self, body: Body, timeout: float) -> Reply:
+        message = ExportLogsServiceRequest.FromString(bytes(body))
         found = [
             (each.resource.SerializeToString().decode("latin-1"), attribute.value.int_value)
             for each in message.resource_logs

@@ -16,7 +16,7 @@ from otel_tcplife.export.metrics.aggregator import Aggregator
 from otel_tcplife.export.metrics.preference import Preference
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success, TooLarge
-from otel_tcplife.export.otlp.request import Request, no_larger_than
+from otel_tcplife.export.otlp.request import Body, Request, no_larger_than
 from otel_tcplife.export.otlp.sender import Settled
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.pipeline.deadline import Deadline
@@ -35,8 +35,8 @@ def _logs(count: int) -> Request:
     return Request(LogEncoder(Resources(Resource({"service.name": "test"}))).encode(sessions(count)), count)
 
 
-def _ports(body: bytes) -> list[int]:
-    [scope_logs] = ExportLogsServiceRequest.FromString(body).resource_logs[0].scope_logs
+def _ports(body: Body) -> list[int]:
+    [scope_logs] = ExportLogsServiceRequest.FromString(bytes(body)).resource_logs[0].scope_logs
     return [
         attribute.value.int_value
         for record in scope_logs.log_records
@@ -52,10 +52,10 @@ class Receiver:
         self.most_bytes = most_bytes
         self.poison = poison
         self.first = [*first]
-        self.taken: list[bytes] = []
+        self.taken: list[Body] = []
         self.sent = 0
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         self.sent += 1
         if self.first and not isinstance(reply := self.first.pop(0), Success):
             return reply
@@ -77,15 +77,15 @@ class Receiver:
 def test_the_parts_of_logs_are_the_whole(count: int, most_bytes: int) -> None:
     whole = _logs(count)
     parts = no_larger_than(most_bytes, whole, "logs")
-    messages = [ExportLogsServiceRequest.FromString(part.body) for part in parts]
+    messages = [ExportLogsServiceRequest.FromString(bytes(part.body)) for part in parts]
     assert all(len(part.body) <= most_bytes or part.items == 1 for part in parts)
-    merged = ExportLogsServiceRequest.FromString(whole.body)
+    merged = ExportLogsServiceRequest.FromString(bytes(whole.body))
     del merged.resource_logs[0].scope_logs[0].log_records[:]
     for part, message in zip(parts, messages):
         records = message.resource_logs[0].scope_logs[0].log_records
         assert len(records) == part.items
         merged.resource_logs[0].scope_logs[0].log_records.extend(records)
-    assert merged == ExportLogsServiceRequest.FromString(whole.body)
+    assert merged == ExportLogsServiceRequest.FromString(bytes(whole.body))
 
 
 @pytest.mark.parametrize("preference", [Preference(), Preference(True, True), Preference(exponential=True)])
@@ -102,7 +102,7 @@ def test_the_parts_of_metrics_are_the_whole(preference: Preference, most_bytes: 
     assert all(len(part.body) <= most_bytes or part.items == 1 for part in parts)
     merged: dict[str, list[object]] = {}
     for part in parts:
-        request = ExportMetricsServiceRequest.FromString(part.body)
+        request = ExportMetricsServiceRequest.FromString(bytes(part.body))
         assert _points(request) == part.items
         assert request.resource_metrics[0].resource == message.resource_metrics[0].resource
         assert request.resource_metrics[0].scope_metrics[0].scope == message.resource_metrics[0].scope_metrics[0].scope
@@ -184,7 +184,7 @@ def test_one_sending_takes_the_configured_time_or_what_is_left() -> None:
     lefts, timeouts = [float("inf"), 2.5, 0.0], list[float]()
 
     class Noting(Receiver):
-        def send(self, body: bytes, timeout: float) -> Reply:
+        def send(self, body: Body, timeout: float) -> Reply:
             timeouts.append(timeout)
             return Success()
 

@@ -70,7 +70,7 @@ def test_what_is_settled_is_gone_and_what_is_left_keeps_its_place(tmp_path: Path
     spool.settle(second, [_request(7), _request(8)])
     waiting = spool.oldest(STREAM)
     assert waiting
-    assert (waiting.id, waiting.request) == (2, Request(_request(7).body + _request(8).body, 2))
+    assert (waiting.id, waiting.request) == (2, Request(b"".join([_request(7).body, _request(8).body]), 2))
     assert spool.items(STREAM) == 4
     spool.close()
 

@@ -16,6 +16,7 @@ from otel_tcplife.export.otlp.compression import zlib_of
 from otel_tcplife.export.otlp.log_encoder import LogEncoder
 from otel_tcplife.export.otlp.logs import OtlpLogExporter
 from otel_tcplife.export.otlp.reply import Permanent, Reply, Retryable, Success
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.export.otlp.spool import CannotSpool, Spool
 from otel_tcplife.export.otlp.spooling import SpoolingLogExporter
 from otel_tcplife.export.resource import Resources
@@ -45,12 +46,12 @@ class Receiver:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         self.attempts += 1
         self.may_answer.wait()
         reply = self.answer()
         if isinstance(reply, Success):
-            records = ExportLogsServiceRequest.FromString(body).resource_logs[0].scope_logs[0].log_records
+            records = ExportLogsServiceRequest.FromString(bytes(body)).resource_logs[0].scope_logs[0].log_records
             self.ports += [
                 attribute.value.int_value
                 for record in records

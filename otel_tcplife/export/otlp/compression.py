@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, cast
 
+from otel_tcplife.export.otlp.request import Body
+
 _LEVEL = 1
 """Of zlib's levels, 6 saves another fifth of the bytes of session records for two and a half times the CPU."""
 
-_Compress = Callable[[bytes, int], bytes]
+_Compress = Callable[[Body, int], bytes]
 
 
 class _Library(NamedTuple):
@@ -29,11 +31,11 @@ def _library() -> _Library:
     return _Library(cast(_Compress, igzip.compress), cast(_Compress, isal_zlib.compress))
 
 
-def gzip_of(body: bytes) -> bytes:
+def gzip_of(body: Body) -> bytes:
     """In the gzip format (RFC 1952)."""
     return _library().gzip(body, _LEVEL)
 
 
-def zlib_of(body: bytes) -> bytes:
+def zlib_of(body: Body) -> bytes:
     """In the zlib format (RFC 1950), which HTTP means by deflate (RFC 9110, section 8.4.1.2)."""
     return _library().zlib(body, _LEVEL)

@@ -14,7 +14,7 @@ from otel_tcplife.export.otlp.config import Signal
 from otel_tcplife.export.otlp.line_file import FileLimits, LineFile, file_limits
 from otel_tcplife.export.otlp.own_files import Unsafe
 from otel_tcplife.export.otlp.reply import Reply, Retryable, Success, TooLarge
-from otel_tcplife.export.otlp.request import message_of
+from otel_tcplife.export.otlp.request import Body, message_of
 
 MOST_BYTES = 400_000
 """Of a request before it is made JSON, which is up to two and a half times as long: readers take a line of 1 MiB."""
@@ -51,7 +51,7 @@ class FileTransport:
         self._file = file
         self._signal: Signal = signal
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         """Write the line. What a full disk refuses may be written later, what no file can hold only in parts."""
         del timeout
         try:

@@ -21,6 +21,7 @@ from otel_tcplife.export.otlp.config import OtlpConfig, Signal
 from otel_tcplife.export.otlp.credential_provider import load_credentials
 from otel_tcplife.export.otlp.grpc_environment import check_grpc_environment
 from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, TooLarge, accepted, reason, refused
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.printable import one_line
 
 _METHODS: dict[Signal, str] = {
@@ -75,13 +76,13 @@ class GrpcTransport:
         self._receiver = config.endpoint
         self._hide = config.hide
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         """Call Export with one encoded request, `timeout` seconds at most; never raises.
 
         While the channel waits to connect anew it returns at once.
         """
         try:
-            return accepted(self._export(body, timeout=timeout, metadata=self._metadata), self._hide)
+            return accepted(self._export(bytes(body), timeout=timeout, metadata=self._metadata), self._hide)
         except Exception as error:  # noqa: BLE001 send() promises never to raise
             if isinstance(error, grpc.Call):
                 return self._reply(error, timeout)

@@ -10,7 +10,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -18,13 +17,16 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from requests.utils import select_proxy
 from urllib3 import Timeout
+from urllib3.exceptions import HTTPError, InvalidHeader, LocationValueError
+from urllib3.exceptions import ProxyError as UrllibProxyError
 
 from otel_tcplife.export.otlp.compression import gzip_of, zlib_of
 from otel_tcplife.export.otlp.config import OtlpConfig
 from otel_tcplife.export.otlp.endpoint import hidden, host_and_port, secrets_of, shown
+from otel_tcplife.export.otlp.http_answer import Answer, DirectWay, SessionWay
 from otel_tcplife.export.otlp.http_session import open_session
 from otel_tcplife.export.otlp.reply import Hide, Permanent, Reply, Retryable, TooLarge, accepted, reason, refused
-from otel_tcplife.export.otlp.whole_timeout import WholeTimeoutAdapter
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.printable import one_line
 
 _PROTOBUF = "application/x-protobuf"
@@ -40,6 +42,9 @@ _LONGEST_ANSWER = 1 << 16
 # urllib3 has no limit of 0 seconds.
 _SHORTEST_TIMEOUT = 0.001
 
+_OF_THE_PROXY = (requests.exceptions.ProxyError, UrllibProxyError)
+_OF_THE_URL = (LocationValueError, InvalidHeader)
+_OF_THE_CONNECTION = (requests.ConnectionError, requests.Timeout, HTTPError)
 _HANGING_UP = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
@@ -52,26 +57,18 @@ class HttpTransport:
 
     def __init__(self, config: OtlpConfig, user_agent: str) -> None:
         encoding = {} if config.compression == "none" else {"content-encoding": config.compression}
-        self._headers = {"user-agent": user_agent, **config.headers, "content-type": _PROTOBUF, **encoding}
-        self._url = config.endpoint
-        self._session = open_session(config)
+        headers = {"user-agent": user_agent, **config.headers, "content-type": _PROTOBUF, **encoding}
         self._provided = config.credential_provider is not None
-        self._request = requests.Request("POST", self._url, headers=self._headers).prepare()
-        self._route: dict[str, Any] = {
-            "stream": True,
-            "verify": self._session.verify,
-            "cert": self._session.cert,
-            "proxies": self._session.proxies,
-        }
-        self._adapter = WholeTimeoutAdapter(pool_connections=1, pool_maxsize=1)
+        session = open_session(config)
+        self._way = (SessionWay if self._provided else DirectWay)(session, config.endpoint, headers)
         self._compression = config.compression
-        self._receiver = host_and_port(self._url)
-        proxy = select_proxy(self._url, self._session.proxies) or ""
+        self._receiver = host_and_port(config.endpoint)
+        proxy = select_proxy(config.endpoint, session.proxies) or ""
         self._proxy = host_and_port(proxy) if "://" in proxy else proxy.rpartition("@")[2]
         secrets = config.secrets | secrets_of(proxy, {})
         self._hide: Hide = lambda text: hidden(text, secrets)
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         """Post one encoded request; never raises.
 
         `timeout` is in seconds, for the whole. Not in it are the resolving of a name, the addresses of a receiver that
@@ -79,34 +76,27 @@ class HttpTransport:
         """
         deadline = time.monotonic() + timeout
         try:
-            with self._post(self._compressed(body), timeout) as response:
-                return _reply(response, self._receiver, deadline, self._hide)
-        except requests.exceptions.ProxyError as error:
+            with self._way.answer(self._compressed(body), Timeout(total=max(timeout, _SHORTEST_TIMEOUT))) as answer:
+                return _reply(answer, self._receiver, deadline, self._hide)
+        except _OF_THE_PROXY as error:
             return Retryable(self._failures(error, f"the proxy {self._proxy}", timeout))
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except _OF_THE_URL as error:
+            return self._unsent(error)
+        except _OF_THE_CONNECTION as error:
             return Retryable(self._failures(error, self._receiver, timeout))
         except Exception as error:  # noqa: BLE001 send() promises never to raise
-            why = reason(f"cannot send to {self._receiver}", str(error), self._hide)
-            # What a credential provider cannot get now it may get later
-            return Retryable(why) if self._provided else Permanent(why)
-
-    def _post(self, body: bytes, timeout: float) -> requests.Response:
-        # Documented for send(), but missing from its types.
-        limit: Any = Timeout(total=max(timeout, _SHORTEST_TIMEOUT))
-        if self._provided:  # which may do its part in any method of the session
-            return self._session.post(
-                self._url, body, headers=self._headers, timeout=limit, allow_redirects=False, stream=True
-            )
-        request = self._request.copy()
-        request.prepare_body(body, None)
-        return self._adapter.send(request, timeout=limit, **self._route)
+            return self._unsent(error)
 
     def close(self) -> None:
         """Close the connection; a send() under way in another thread still goes on to its end."""
-        self._adapter.close()
-        self._session.close()
+        self._way.close()
 
-    def _failures(self, error: requests.RequestException, receiver: str, timeout: float) -> str:
+    def _unsent(self, error: Exception) -> Reply:
+        why = reason(f"cannot send to {self._receiver}", str(error), self._hide)
+        # What a credential provider cannot get now it may get later
+        return Retryable(why) if self._provided else Permanent(why)
+
+    def _failures(self, error: Exception, receiver: str, timeout: float) -> str:
         """One line of why there is no answer, from what lies under the errors of requests and urllib3."""
         causes = list(_causes(error))
         for cause in causes:
@@ -127,50 +117,50 @@ class HttpTransport:
         deepest = causes[-1]
         return reason(f"cannot reach {receiver}", str(getattr(deepest, "strerror", None) or deepest), self._hide)
 
-    def _compressed(self, body: bytes) -> bytes:
+    def _compressed(self, body: Body) -> Body:
         if self._compression == "gzip":
             return gzip_of(body)
         return zlib_of(body) if self._compression == "deflate" else body
 
 
-def _reply(response: requests.Response, receiver: str, deadline: float, hide: Hide) -> Reply:
-    """The answer by its status (OTLP specification, "OTLP/HTTP Response")."""
-    status = response.status_code
+def _reply(answer: Answer, receiver: str, deadline: float, hide: Hide) -> Reply:
+    """What the answer says, by its status (OTLP specification, "OTLP/HTTP Response")."""
+    status = answer.status
     if 200 <= status < 300:
-        return accepted(_content(response, deadline), hide)
-    what = f"{status} {hide(response.reason or '')} from {receiver}"
+        return accepted(_content(answer, deadline), hide)
+    what = f"{status} {hide(answer.reason)} from {receiver}"
     if status in _RETRYABLE:
-        after = _seconds(response.headers.get("retry-after", ""))
-        return Retryable(reason(what, _message(response, deadline), hide), after)
-    if 300 <= status < 400 and "location" in response.headers:
-        return Permanent(one_line(f"{what}, which points to {_location(response)}"))
-    why = reason(what, _message(response, deadline), hide)
+        after = _seconds(answer.headers.get("retry-after", ""))
+        return Retryable(reason(what, _message(answer, deadline), hide), after)
+    if 300 <= status < 400 and "location" in answer.headers:
+        return Permanent(one_line(f"{what}, which points to {_location(answer)}"))
+    why = reason(what, _message(answer, deadline), hide)
     return TooLarge(why) if status == _CONTENT_TOO_LARGE else refused(why)
 
 
-def _location(response: requests.Response) -> str:
+def _location(answer: Answer) -> str:
     """Where a redirect leads, as far as that can be shown."""
     try:
-        return shown(urljoin(response.url, response.headers["location"]))
+        return shown(urljoin(answer.url, answer.headers["location"]))
     except ValueError:
         return "what is no URL"
 
 
-def _message(response: requests.Response, deadline: float) -> str:
+def _message(answer: Answer, deadline: float) -> str:
     """What the receiver said about a failure, where that is text or a Status; else nothing."""
-    content = _content(response, deadline)
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content = _content(answer, deadline)
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _PROTOBUF:
         with contextlib.suppress(DecodeError):
             return Status.FromString(content).message
     return content.decode(errors="replace") if kind in ("text/plain", "application/json") else ""
 
 
-def _content(response: requests.Response, deadline: float) -> bytes:
+def _content(answer: Answer, deadline: float) -> bytes:
     """The body, or what came of it: the status has told already what is to be done."""
     content = bytearray()
-    with contextlib.suppress(requests.RequestException):
-        for piece in response.iter_content(4096):
+    with contextlib.suppress(requests.RequestException, HTTPError):
+        for piece in answer.pieces:
             content += piece
             if len(content) >= _LONGEST_ANSWER or time.monotonic() > deadline:
                 break

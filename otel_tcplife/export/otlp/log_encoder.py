@@ -124,7 +124,7 @@ def _runs(codes: Codes, lengths: npt.NDArray[np.int64]) -> list[tuple[int, int, 
     return list(zip(starts.tolist(), codes[starts].tolist(), sizes))
 
 
-def _body(heads: Mapping[int, bytes], records: Joined, lengths: npt.NDArray[np.int64], first: int) -> bytes:
+def _body(heads: Mapping[int, bytes], records: Joined, lengths: npt.NDArray[np.int64], first: int) -> memoryview:
     """Records of these lengths beginning with `first`, and what stands before some of them."""
     taken = np.array(lengths)
     for record, head in heads.items():
@@ -136,7 +136,7 @@ def _body(heads: Mapping[int, bytes], records: Joined, lengths: npt.NDArray[np.i
         start = int(starts[record])
         body[start - len(head) : start] = np.frombuffer(head, np.uint8)
     records.write(body, starts, first)
-    return body.tobytes()
+    return body.data
 
 
 def _any_value(value: object) -> AnyValue:

@@ -16,18 +16,21 @@ from otel_tcplife.export.otlp.config import Signal
 _MESSAGES = {"logs": ExportLogsServiceRequest, "metrics": ExportMetricsServiceRequest}
 
 
+Body = bytes | memoryview
+
+
 @dataclass(frozen=True)
 class Request:
     """One request of a signal, as it is sent."""
 
-    body: bytes = field(repr=False)
+    body: Body = field(repr=False)
     items: int
     """How many log records or data points it has."""
 
 
-def message_of(signal: Signal, body: bytes) -> ExportLogsServiceRequest | ExportMetricsServiceRequest:
+def message_of(signal: Signal, body: Body) -> ExportLogsServiceRequest | ExportMetricsServiceRequest:
     """The decoded request."""
-    return _MESSAGES[signal].FromString(body)
+    return _MESSAGES[signal].FromString(bytes(body))
 
 
 def no_larger_than(most_bytes: int, request: Request, signal: Signal) -> Sequence[Request]:

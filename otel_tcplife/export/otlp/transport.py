@@ -6,6 +6,7 @@ from typing import Protocol
 
 from otel_tcplife.export.otlp.config import OtlpConfig, Signal
 from otel_tcplife.export.otlp.reply import Reply
+from otel_tcplife.export.otlp.request import Body
 from otel_tcplife.version import __version__
 
 USER_AGENT = f"otel-tcplife/{__version__}"
@@ -14,7 +15,7 @@ USER_AGENT = f"otel-tcplife/{__version__}"
 class Transport(Protocol):
     """A connection to one receiver, for one thread at a time."""
 
-    def send(self, body: bytes, timeout: float) -> Reply:
+    def send(self, body: Body, timeout: float) -> Reply:
         """Send one encoded request, waiting `timeout` seconds at most; never raises."""
         ...
 
