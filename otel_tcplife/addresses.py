@@ -9,7 +9,8 @@ from socket import AF_INET6, inet_ntop
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.columns import Ascii, DictionaryColumn, elements_at_each_byte, factorize
+from otel_tcplife.columns import Ascii, DictionaryColumn, elements_at_each_byte
+from otel_tcplife.factorize import factorize
 
 MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4-mapped IPv6 address begins with (RFC 4291, section 2.5.5.2)."""

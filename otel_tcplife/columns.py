@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from otel_tcplife.factorize import Codes, factorize
+
 Flags = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.intp]
 Ascii = npt.NDArray[np.bytes_]
 """Texts that have only characters of ASCII, and no NUL."""
 
@@ -92,23 +92,6 @@ def encode(values: npt.NDArray[Any], decode: Callable[[Any], str | None]) -> Dic
     return DictionaryColumn(codes, texts)
 
 
-def factorize(values: npt.NDArray[Any]) -> tuple[Codes, Codes]:
-    """Where each differing value stands first, and for each element the index of its value among these, in any order.
-
-    Values whose size is a multiple of 8 bytes are compared by a hash of their words, many times faster than byte by
-    byte; were two ever to collide, the hash is not used.
-    """
-    if len(values) and values.dtype.itemsize % 8 == 0:
-        words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), values.dtype.itemsize // 8)
-        if (words == words[0]).all():
-            return np.zeros(1, np.intp), np.zeros(len(words), np.intp)
-        first, codes = _numbered(words @ _MULTIPLIERS[: words.shape[1]])
-        if np.array_equal(words, words[first[codes]]):
-            return first, codes
-    _, first, codes = np.unique(values, return_index=True, return_inverse=True)
-    return first, codes
-
-
 def elements_at_each_byte(array: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.void]:
     """Elements of so many bytes, of which one begins at each byte of the array, and is written as a whole.
 
@@ -116,27 +99,3 @@ def elements_at_each_byte(array: npt.NDArray[np.uint8], width: int) -> npt.NDArr
     next one writes over what does not count of it.
     """
     return np.ndarray((len(array) - width + 1,), np.dtype(f"V{width}"), array.data, 0, (1,))
-
-
-def _numbered(hashes: npt.NDArray[np.uint64]) -> tuple[Codes, Codes]:
-    """As factorize() does, without sorting: each hash marks a slot of a table, which those that are equal find."""
-    bits = (_SLOTS_FOR_EACH * len(hashes)).bit_length()
-    slots = (hashes >> np.uint64(64 - bits)).astype(np.intp)
-    table = np.empty(1 << bits, np.intp)  # only slots that were marked are read
-    numbers = np.arange(len(hashes))
-    table[slots[::-1]] = numbers[::-1]  # of those that mark the same one, the first is the last to do so
-    marked_by = table[slots]
-    first = np.flatnonzero(marked_by == numbers)
-    table[slots[first]] = numbers[: len(first)]
-    codes = table[slots]
-    others = np.flatnonzero(hashes[marked_by] != hashes)
-    if len(others):
-        first_of_others, codes_of_others = _numbered(hashes[others] * _MULTIPLIERS[0])
-        codes[others] = codes_of_others + len(first)
-        first = np.concatenate([first, others[first_of_others]])
-    return first, codes
-
-
-_SLOTS_FOR_EACH = 4
-# Of this process alone, so that nobody can choose names that collide
-_MULTIPLIERS = np.frombuffer(os.urandom(16 * 8), np.uint64) | np.uint64(1)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tcplife.addresses import addresses
-from otel_tcplife.columns import Codes, DictionaryColumn, Flags, NumericColumn, encode, factorize, lookup
+from otel_tcplife.columns import Codes, DictionaryColumn, Flags, NumericColumn, encode, lookup
+from otel_tcplife.factorize import factorize
 from otel_tcplife.host import UNKNOWN_HOST, Entity, Host
 from otel_tcplife.printable import printable
 from otel_tcplife.session import LARGEST_INTEGER, UNKNOWN, UNKNOWN_TIME, Event, Role, SessionBatch
@@ -91,9 +92,7 @@ class SessionColumns:
     @cached_property
     def peer_network(self) -> DictionaryColumn:
         """Name of that network."""
-        used, codes = np.unique(self.peer_network_codes, return_inverse=True)
-        names = [self.host.networks.name(code) or "" for code in used.tolist()]
-        return DictionaryColumn(np.where(self.peer_network_codes >= 0, codes, -1), names)
+        return encode(self.peer_network_codes, self.host.networks.name)
 
     @cached_property
     def comm(self) -> DictionaryColumn:
@@ -174,6 +173,8 @@ class SessionColumns:
         """An integer column of sessions, less what an earlier scan has counted of it."""
         number = self.number(column, self.sessions if present is None else present)
         counted = self.batch[f"counted_{column}"].astype(np.uint64)
+        if not counted.any():  # as of most, which were not open at a scan
+            return number
         # Bytes of a session that began before tracing did may be one less than before, when its role is known
         return NumericColumn(number.values - np.minimum(counted, number.values), number.present)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tcplife import columns
-from otel_tcplife.columns import factorize
+from otel_tcplife import factorize as module
+from otel_tcplife.factorize import factorize
 
 _DTYPES = ["u8", "i2", "S8", "S64", "V16"]
 
@@ -33,8 +33,26 @@ def test_each_value_has_one_number(numbers: list[int], dtype: str) -> None:
 @pytest.mark.parametrize("dtype", _DTYPES)
 @pytest.mark.parametrize("different", [1, 2, 500, 5000])
 def test_many_values_in_fewer_slots(different: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "_SLOTS_FOR_EACH", 1)
+    monkeypatch.setattr(module, "_SLOTS_FOR_EACH", 1)
     _is_right(_values(np.random.default_rng(1).integers(0, different, 5000), dtype))
+
+
+@given(names=st.lists(st.binary(max_size=24), min_size=1, max_size=40), numbers=st.lists(st.integers(-3, 3)))
+def test_columns_of_rows_are_compared_together(names: list[bytes], numbers: list[int]) -> None:
+    rows = np.zeros(len(names), [("before", "u1"), ("name", "S64"), ("number", "i2"), ("large", "u8")])
+    rows["name"], rows["number"] = names, [*numbers, *[0] * len(names)][: len(names)]
+    rows["large"] = np.where(rows["number"] < 0, 1 << 63, 0)
+    first, codes = factorize(rows["name"], rows["number"], rows["large"])
+    content: list[object] = rows[["name", "number", "large"]].tolist()
+    assert len(first) == len({*content})
+    assert [content[at] for at in first[codes].tolist()] == content
+    assert [content.index(content[at]) for at in first.tolist()] == first.tolist()
+
+
+def test_hashes_that_collide_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MULTIPLIERS", np.zeros(64, np.uint64))
+    for dtype in _DTYPES:
+        _is_right(_values(np.arange(300) % 7, dtype))
 
 
 def _values(numbers: npt.NDArray[np.int64], dtype: str) -> npt.NDArray[Any]:

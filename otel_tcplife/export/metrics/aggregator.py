@@ -22,9 +22,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_tcplife import conventions
+from otel_tcplife.export.metrics.keys import Attributes
 from otel_tcplife.export.metrics.open_sessions import OpenSessions
 from otel_tcplife.export.metrics.preference import Preference
-from otel_tcplife.export.metrics.series import Attributes
 from otel_tcplife.export.metrics.window import Point, Window
 from otel_tcplife.export.resource import Resources
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host

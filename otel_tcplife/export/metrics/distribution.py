@@ -28,9 +28,11 @@ class Grouping:
     """The records of a batch in the order of the rows that they belong to."""
 
     def __init__(self, rows: Rows) -> None:
-        self.order = np.argsort(rows, kind="stable")
+        self.order = np.argsort(_small(rows), kind="stable")
         in_order = rows[self.order]
-        self.starts = np.flatnonzero(np.diff(in_order, prepend=-1))
+        begins = np.ones(len(rows), np.bool_)
+        np.not_equal(in_order[1:], in_order[:-1], out=begins[1:])
+        self.starts = np.flatnonzero(begins)
         self.rows = in_order[self.starts]
         """The rows that occur, each once."""
         self.group = np.repeat(np.arange(len(self.rows)), np.diff(self.starts, append=len(rows)))
@@ -58,6 +60,11 @@ class Grouping:
         other = copy(self)
         other.rows = rows
         return other
+
+
+def _small(rows: Rows) -> npt.NDArray[Any]:
+    """The same in 16 bits where they suffice: NumPy sorts these without comparing, in a fraction of the time."""
+    return rows.astype(np.uint16) if int(rows.max(initial=0)) < 1 << 16 else rows
 
 
 def grown(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otel_tcplife.columns import NumericColumn
+from otel_tcplife.export.metrics.bucket_index import BucketIndex
 from otel_tcplife.export.metrics.distribution import (
     FEWEST_ROWS,
     AttributesOf,
@@ -37,6 +38,7 @@ class ExplicitBuckets:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = np.array(bounds)
+        self._index = BucketIndex(bounds)
         self._buckets = np.zeros((FEWEST_ROWS, len(bounds) + 1), np.int64)
         self._distribution = Distribution()
 
@@ -54,7 +56,7 @@ class ExplicitBuckets:
         """Add the values that are known."""
         values, present = grouping.known(column)
         width = self._buckets.shape[1]
-        cells = grouping.group * width + np.searchsorted(self._bounds, values)
+        cells = grouping.group * width + self._index(values)
         cells = cells if present is None else cells[present]
         counts = np.bincount(cells, minlength=len(grouping.rows) * width)
         self._buckets[grouping.rows] += counts.reshape(-1, width)

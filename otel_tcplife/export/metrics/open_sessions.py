@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from opentelemetry.util.types import AttributeValue
 
-from otel_tcplife.export.metrics.series import Keys, Series
+from otel_tcplife.export.metrics.keys import Keys
+from otel_tcplife.export.metrics.series import Series
 from otel_tcplife.host import THE_HOST, UNKNOWN_HOST, Entity, Host
 from otel_tcplife.instruments import ACTIVE_ATTRIBUTES
 from otel_tcplife.session import SessionBatch
@@ -33,8 +34,9 @@ class OpenSessions:
         """Count sessions of a scan, which ends with the last batch of it."""
         if len(batch):
             keys = Keys(SessionColumns(batch, self._host))
-            rows, counts = np.unique(self._series.of(keys)[keys.of_records], return_counts=True)
-            self._counts.update(dict(zip(rows.tolist(), counts.tolist())))
+            counts: list[int] = np.bincount(keys.of_records).tolist()
+            for row, count in zip(self._series.of(keys, range(len(counts))), counts):
+                self._counts[row] += count
         if is_last:
             gone = {each: 0 for each, count in self._found.items() if count}
             self._found = {**gone, **{self._set(row): count for row, count in self._counts.items()}}

@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from opentelemetry.util.types import AttributeValue
 
-from otel_tcplife.attribute import values_of_records
-from otel_tcplife.columns import factorize
 from otel_tcplife.conventions import Attribute
 from otel_tcplife.export.metrics.distribution import Rows
+from otel_tcplife.export.metrics.keys import Attributes, Keys
 from otel_tcplife.host import THE_HOST, Entity
 from otel_tcplife.instruments import CARDINALITY_LIMIT, OVERFLOW
-from otel_tcplife.session import rows_at
-from otel_tcplife.session_columns import SessionColumns
-
-Attributes = Mapping[str, AttributeValue]
-
-_CONTENT = np.dtype(
-    [
-        ("executable", "S64"),
-        ("server_port", np.uint16),
-        ("error", np.int16),
-        ("ip_version", np.uint8),
-        ("network", np.int16),
-        ("role", np.uint8),
-        ("is_session", np.bool_),
-        ("reserved", np.uint8, 3),
-    ]
-)
-"""What the attributes of metrics are made of: records with the same content have the same ones."""
-_KEY = np.dtype([("content", _CONTENT), ("entity", np.int32)])
-"""`entity` is an index among those of the batch."""
 
 MOST_ROWS = 10 * CARDINALITY_LIMIT
 """Data points of a metric, of all entities; what is over goes to the overflow set of its entity."""
 MOST_ENTITIES = 4096
 """Those that have series at the same time; sessions of more go to the overflow set of the host."""
-_MOST_KEYS = 4 * MOST_ROWS
-"""How many keys are remembered: several can have the same attributes, such as names of bytes that are no text."""
-
-
-Key = tuple[int, bytes]
-"""The index of an entity among those of a batch, and what is the same of several records of it."""
-
-
-class Keys:
-    """The different keys of a batch, and which of them each record has."""
-
-    def __init__(self, columns: SessionColumns) -> None:
-        keys = np.zeros(len(columns), _KEY)
-        content = keys["content"]
-        for column in ("executable", "ip_version", "role"):
-            content[column] = columns.batch[column]
-        content["server_port"] = np.where(columns.server_port.present, columns.server_port.values, 0)
-        content["error"] = columns.error_number
-        content["is_session"] = columns.sessions
-        content["network"] = columns.peer_network_codes
-        keys["entity"], self.entities = columns.entities
-        first, self.of_records = factorize(keys.view(f"V{_KEY.itemsize}"))
-        contents: list[bytes] = content[first].view(f"V{_CONTENT.itemsize}").tolist()
-        entities: list[int] = keys["entity"][first].tolist()
-        self.different: list[Key] = [*zip(entities, contents)]
-        self._examples = rows_at(columns.batch, first)
-        self._host = columns.host
-
-    def attributes(self, keys: Sequence[int], made_of: Sequence[Attribute]) -> Iterator[Attributes]:
-        """Attributes of some of the keys, each as a record has them that has the key."""
-        return values_of_records(made_of, SessionColumns(rows_at(self._examples, np.array(keys, np.intp)), self._host))
 
 
 class Row(NamedTuple):
@@ -87,7 +35,6 @@ class Row(NamedTuple):
 class _Members:
     """What there is of an entity."""
 
-    of_key: dict[bytes, int] = field(default_factory=dict[bytes, int])
     of_attributes: dict[frozenset[tuple[str, AttributeValue]], int] = field(
         default_factory=dict[frozenset[tuple[str, AttributeValue]], int]
     )
@@ -115,7 +62,6 @@ class Series:
         """Rows that others have had, by how many follow one another."""
         self._overflows: set[int] = set()
         self._used = 0
-        self._keys = 0
         self.rows: list[Row] = []
 
     @property
@@ -123,28 +69,24 @@ class Series:
         """Those that have rows."""
         return [*self._members]
 
-    def of(self, keys: Keys) -> Rows:
-        """The first row of each key; that of what is over the limit, where there can be no further series."""
-        remembered = [self._members.get(entity, _NONE).of_key for entity in keys.entities]
-        rows = [remembered[entity].get(content) for entity, content in keys.different]
-        missing = [at for at, row in enumerate(rows) if row is None]
-        over = {
-            entity: self._overflow(keys.entities[entity])
-            for entity in {keys.different[at][0] for at in missing}
-            if self._is_full(keys.entities[entity])
-        }
-        for at in missing:
-            rows[at] = over.get(keys.different[at][0])
-        unknown = [at for at in missing if rows[at] is None]
-        if unknown:
-            for at, attributes in zip(unknown, keys.attributes(unknown, self._made_of)):
-                entity, content = keys.different[at]
-                rows[at] = self._new(keys.entities[entity], content, attributes)
-        return np.array(rows, np.intp)
+    def of(self, keys: Keys, wanted: Sequence[int]) -> list[int]:
+        """The first row of each of these keys; that of what is over the limit, where there can be no further series."""
+        entities = {at: keys.entities[keys.different[at][0]] for at in wanted}
+        over = {entity: self._overflow(entity) for entity in {*entities.values()} if self._is_full(entity)}
+        rows = {at: over[entity] for at, entity in entities.items() if entity in over}
+        others = [at for at in wanted if at not in rows]
+        for at, attributes in zip(others, keys.attributes(others, self._made_of) if others else ()):
+            rows[at] = self._having(entities[at], attributes)
+        return [rows[at] for at in wanted]
 
     def of_measurement(self, first_rows: Rows, index: int) -> Rows:
         """The rows of a measurement, from those of the first one."""
-        return np.where(np.isin(first_rows, [*self._overflows]), first_rows, first_rows + index)
+        rows = first_rows + index
+        return np.where(np.isin(first_rows, [*self._overflows]), first_rows, rows) if self._overflows else rows
+
+    def is_overflow(self, row: int) -> bool:
+        """Whether it is that of what is over the limit."""
+        return row in self._overflows
 
     def rows_of(self, entity: Entity) -> list[int]:
         """All rows of an entity."""
@@ -166,21 +108,12 @@ class Series:
     def forget(self, entity: Entity) -> list[int]:
         """Give the rows of an entity up; return them."""
         members = self._members.pop(entity, _Members())
-        self._keys -= len(members.of_key)
         self._used -= len(members.rows)
         self._free[len(self._measurements)] += members.of_attributes.values()
         if members.overflow is not None:
             self._free[1].append(members.overflow)
             self._overflows.remove(members.overflow)
         return members.rows
-
-    def _new(self, entity: Entity, content: bytes, attributes: Attributes) -> int:
-        """The first row of a key that is remembered from now on."""
-        row = self._having(entity, attributes)
-        if self._keys < _MOST_KEYS and self.rows[row].measurement is not None:
-            self._members[entity].of_key[content] = row
-            self._keys += 1
-        return row
 
     def _is_full(self, entity: Entity) -> bool:
         """Whether an entity has as many series as it may."""

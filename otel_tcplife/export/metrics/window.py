@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric
 
-from otel_tcplife.export.metrics.distribution import Grouping
+from otel_tcplife.export.metrics.distribution import Grouping, Rows
 from otel_tcplife.export.metrics.histograms import ExplicitBuckets, ExponentialBuckets
-from otel_tcplife.export.metrics.series import Keys, Rows, Series
+from otel_tcplife.export.metrics.keys import Keys
+from otel_tcplife.export.metrics.known_keys import KnownKeys
+from otel_tcplife.export.metrics.series import Series
 from otel_tcplife.export.metrics.sums import Sums
 from otel_tcplife.host import Entity, Host
 from otel_tcplife.instruments import HISTOGRAMS, SUMS, HistogramMetric, SessionMetric
@@ -44,6 +46,7 @@ class Window:
         ]
         made: dict[object, Series] = {}
         self._series = [made.setdefault(_likeness(metric), _series(metric)) for metric in METRICS]
+        self._known_keys = KnownKeys(made.values())
         self._starts: dict[Point, int] = {}
         """When the data of each data point that was collected begin, in Unix ns."""
 
@@ -55,12 +58,14 @@ class Window:
         columns = SessionColumns(batch, self._host)
         keys = Keys(columns)
         by_key = Grouping(keys.of_records)
-        grouped: dict[Series, Grouping] = {}
-        for metric, series, buckets in zip(METRICS, self._series, self._buckets):
-            if go_on and isinstance(metric, HistogramMetric):
-                continue
-            if series not in grouped:
-                grouped[series] = _grouped(by_key, keys, series.of(keys))
+        metrics = [
+            each
+            for each in zip(METRICS, self._series, self._buckets)
+            if not (go_on and isinstance(each[0], HistogramMetric))
+        ]
+        rows_of_keys = self._known_keys.rows(keys, [*dict.fromkeys(series for _, series, _ in metrics)])
+        grouped = {series: _grouped(by_key, keys, rows) for series, rows in rows_of_keys.items()}
+        for metric, series, buckets in metrics:
             buckets.grow(len(series.rows))
             for index, measurement in enumerate(metric.measurements):
                 values = measurement.values(columns)
@@ -76,6 +81,7 @@ class Window:
 
     def forget(self, entities: Sequence[Entity]) -> None:
         """Have nothing of some entities."""
+        self._known_keys.forget(entities)
         forgotten = {
             series: [row for entity in entities for row in series.forget(entity)]
             for series in dict.fromkeys(self._series)
@@ -148,6 +154,7 @@ def _series(metric: SessionMetric) -> Series:
 def _grouped(by_key: Grouping, keys: Keys, rows: Rows) -> Grouping:
     """The records by their rows, of which there is one for each key."""
     # Sorting costs as much as all else, and is done again only where keys have the same row
-    if len(np.unique(rows)) == len(rows):
+    in_order = np.sort(rows)
+    if (in_order[1:] != in_order[:-1]).all():
         return by_key.moved(rows[by_key.rows])
     return Grouping(rows[keys.of_records])

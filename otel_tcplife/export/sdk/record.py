@@ -13,8 +13,8 @@ from opentelemetry.util.types import AttributeValue
 from otel_tcplife import conventions
 from otel_tcplife.attribute import values_of_records
 from otel_tcplife.export.metrics.distribution import Grouping
+from otel_tcplife.export.metrics.keys import Keys
 from otel_tcplife.export.metrics.open_sessions import OpenSessions
-from otel_tcplife.export.metrics.series import Keys
 from otel_tcplife.host import UNKNOWN_HOST, Host
 from otel_tcplife.instruments import ACTIVE, COUNTERS, HISTOGRAMS, SUMS, TRAFFIC_ATTRIBUTES, CounterMetric
 from otel_tcplife.pipeline.counters import Totals
