@@ -38,7 +38,10 @@ def _keys(*programs: int, cgroup: int = 0) -> Keys:
     return Keys(SessionColumns(batch, HOST))
 
 
-def _names(series: Series, rows: Sequence[int]) -> list[object]:
+def _names(known: KnownKeys, series: Series, *programs: int, cgroup: int = 0) -> list[object]:
+    """Of the programs of records, by the rows that these have; None for what is over the limit."""
+    keys = _keys(*programs, cgroup=cgroup)
+    rows: list[int] = known.rows(keys, [series])[series][keys.of_records].tolist()
     return [series.attributes_of(row).get("process.executable.name") for row in rows]
 
 
@@ -49,10 +52,9 @@ def test_for_all_series_that_want_them(made: list[int]) -> None:
     assert made == [2]
     known.rows(_keys(3, 2), [ended, traffic])
     assert made == [2, 2, 1]
-    found = known.rows(_keys(3, 2, 1), [ended, traffic])
-    assert made == [2, 2, 1, 1]
     for series in (ended, traffic):
-        assert _names(series, found[series].tolist()) == ["program-3", "program-2", "program-1"]
+        assert _names(known, series, 3, 2, 1) == ["program-3", "program-2", "program-1"]
+    assert made == [2, 2, 1, 1]
 
 
 def test_until_their_entity_is_forgotten(made: list[int]) -> None:
@@ -63,11 +65,34 @@ def test_until_their_entity_is_forgotten(made: list[int]) -> None:
     for entity in (entity_of(1), entity_of(7)):
         known.forget([entity])
         series.forget(entity)
-    [row, other] = known.rows(_keys(5, 1, cgroup=2), [series])[series].tolist()
-    assert _names(series, [row, other]) == ["program-5", "program-1"]
+    assert _names(known, series, 5, 1, cgroup=2) == ["program-5", "program-1"]
     assert made == [2, 1, 1]
-    assert _names(series, known.rows(_keys(2, cgroup=1), [series])[series].tolist()) == ["program-2"]
+    assert _names(known, series, 2, cgroup=1) == ["program-2"]
     assert made == [2, 1, 1, 1]
+
+
+def test_of_what_is_over_the_limit_in_some_series_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows over the limit are remembered until there may be room."""
+    monkeypatch.setattr(series_module, "CARDINALITY_LIMIT", 3)
+    one, two = Series(METRIC_ATTRIBUTES, [{}]), Series(METRIC_ATTRIBUTES, [{}, {}])
+    known = KnownKeys([one, two])
+    assert _names(known, one, 1) == ["program-1"]
+    assert _names(known, one, 1, 2) == ["program-1", "program-2"]
+    assert _names(known, two, 1) == ["program-1"]
+    assert _names(known, two, 1, 2) == ["program-1", None]
+    asked: list[Sequence[int]] = []
+
+    def noting(_series: Series, _keys: Keys, wanted: Sequence[int]) -> list[int]:
+        asked.append(wanted)
+        return [0] * len(wanted)
+
+    monkeypatch.setattr(Series, "of", noting)
+    assert _names(known, one, 1, 2) == ["program-1", "program-2"]
+    assert _names(known, two, 1, 2) == ["program-1", None]
+    assert not asked
+    known.forget([entity_of(1)])
+    known.rows(_keys(2), [one, two])
+    assert asked == [[0]]
 
 
 def test_not_of_what_is_over_the_limit(made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +102,9 @@ def test_not_of_what_is_over_the_limit(made: list[int], monkeypatch: pytest.Monk
     known = KnownKeys([series])
     known.rows(_keys(1, 2, cgroup=1), [series])
     [row] = known.rows(_keys(3), [series])[series].tolist()
-    assert series.is_overflow(row)
+    assert row in series.overflows
     assert made == [2]
     for forgotten in (entity_of(1), THE_HOST):
         known.forget([forgotten])
         series.forget(forgotten)
-    assert _names(series, known.rows(_keys(3), [series])[series].tolist()) == ["program-3"]
+    assert _names(known, series, 3) == ["program-3"]

@@ -47,17 +47,19 @@ class KnownKeys:
         return found
 
     def forget(self, entities: Iterable[Entity]) -> None:
-        """Have no keys of some entities, whose rows are given to others."""
+        """Have no keys of some entities, whose rows are given to others, and may be to those over the limit."""
         for entity in entities:
             self._free += self._numbers.pop(entity, {}).values()
+        for number, series in enumerate(self._series):
+            rows: Rows = self._rows[:, number]
+            rows[np.isin(rows, [*series.overflows])] = _UNKNOWN
 
     def _learn(self, series: Series, keys: Keys, numbers: Rows, missing: Rows, rows: Rows) -> None:
-        """Remember where they are, unless it is where all are that are over the limit: there may be room later."""
-        own = [at for at in missing.tolist() if not series.is_overflow(int(rows[at]))]
-        for at in own:
-            if numbers[at] < 0:
+        """Remember where they are."""
+        for at in missing[numbers[missing] < 0].tolist():
+            if int(rows[at]) not in series.overflows:
                 numbers[at] = self._new(keys, at)
-        kept = [at for at in own if numbers[at] >= 0]
+        kept = missing[numbers[missing] >= 0]
         self._rows[numbers[kept], self._series.index(series)] = rows[kept]
 
     def _new(self, keys: Keys, at: int) -> int:

@@ -60,7 +60,8 @@ class Series:
         self._members: dict[Entity, _Members] = {}
         self._free: dict[int, list[int]] = {1: [], len(measurements): []}
         """Rows that others have had, by how many follow one another."""
-        self._overflows: set[int] = set()
+        self.overflows: set[int] = set()
+        """The rows of what is over the limit, one for each entity that has some."""
         self._used = 0
         self.rows: list[Row] = []
 
@@ -82,11 +83,7 @@ class Series:
     def of_measurement(self, first_rows: Rows, index: int) -> Rows:
         """The rows of a measurement, from those of the first one."""
         rows = first_rows + index
-        return np.where(np.isin(first_rows, [*self._overflows]), first_rows, rows) if self._overflows else rows
-
-    def is_overflow(self, row: int) -> bool:
-        """Whether it is that of what is over the limit."""
-        return row in self._overflows
+        return np.where(np.isin(first_rows, [*self.overflows]), first_rows, rows) if self.overflows else rows
 
     def rows_of(self, entity: Entity) -> list[int]:
         """All rows of an entity."""
@@ -112,7 +109,7 @@ class Series:
         self._free[len(self._measurements)] += members.of_attributes.values()
         if members.overflow is not None:
             self._free[1].append(members.overflow)
-            self._overflows.remove(members.overflow)
+            self.overflows.remove(members.overflow)
         return members.rows
 
     def _is_full(self, entity: Entity) -> bool:
@@ -147,7 +144,7 @@ class Series:
         members = self._members.setdefault(entity, _Members())
         if members.overflow is None:
             members.overflow = self._take([Row(entity, {}, None)], members)
-            self._overflows.add(members.overflow)
+            self.overflows.add(members.overflow)
         return members.overflow
 
     def _take(self, rows: list[Row], members: _Members) -> int:
