@@ -10,7 +10,7 @@ import http.client
 import io
 import socket
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class Answer:
     reason: str
     headers: Mapping[str, str]
     """By names of any case."""
-    pieces: Iterator[bytes]
+    pieces: Iterable[bytes]
     """Of the body, which is read with them. Raises what urllib3 and requests raise."""
 
 
@@ -88,7 +88,7 @@ class DirectWay:
         )
         try:
             url = self._request.url or ""
-            pieces = response.stream(_PIECE)
+            pieces = () if response.closed else response.stream(_PIECE)  # there is nothing of most answers
             yield Answer(url, response.status, response.reason or "", response.headers, pieces)
         finally:
             if not response.closed:  # what has not been read would be taken for the next answer
