@@ -13,7 +13,13 @@ from otel_tcplife.export.otlp.protobuf import varint
 
 _AROUND = [base**power + more for base in (2, 10) for power in range(64) for more in (-1, 0, 1)]
 _NUMBERS = st.integers(0, 2**64 - 1) | st.sampled_from([number for number in _AROUND if 0 <= number < 2**64])
-_COLUMNS = st.lists(_NUMBERS, min_size=1, max_size=20)
+
+
+@st.composite
+def _columns(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> list[int]:
+    """Also of one number alone, which is not written for each record."""
+    values = draw(st.lists(numbers, min_size=1, max_size=20))
+    return values[:1] * len(values) if draw(st.booleans()) else values
 
 
 def _each(piece: Piece, count: int) -> list[bytes]:
@@ -24,13 +30,13 @@ def _each(piece: Piece, count: int) -> list[bytes]:
     return [out[start:end].tobytes() for start, end in zip([0, *ends.tolist()], ends.tolist())]
 
 
-@given(values=_COLUMNS, prefix=st.binary(max_size=3))
+@given(values=_columns(_NUMBERS), prefix=st.binary(max_size=3))
 def test_variable_length_integers(values: list[int], prefix: bytes) -> None:
     piece = varints(np.array(values, np.uint64), prefix)
     assert _each(piece, len(values)) == [prefix + varint(value) for value in values]
 
 
-_INTEGERS = st.lists(_NUMBERS.filter(lambda number: number < 10**19), min_size=1, max_size=20)
+_INTEGERS = _columns(_NUMBERS.filter(lambda number: number < 10**19))
 
 
 @given(values=_INTEGERS, digits=st.integers(1, 9))

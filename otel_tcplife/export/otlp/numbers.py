@@ -10,14 +10,26 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from otel_tcplife.export.otlp.pieces import Lengths, Matrix, Piece
+from otel_tcplife.export.otlp.pieces import Lengths, Matrix, Piece, constant_piece
 
 _Group = npt.NDArray[np.intp]
 """Some digits of each number, as an index of a table."""
 
 
+def varint(value: int) -> bytes:
+    """One variable-length integer."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
 def varints(values: npt.NDArray[np.uint64], prefix: bytes = b"") -> Piece:
     """Each value as a variable-length integer, behind the same prefix."""
+    if _are_the_same(values):
+        return constant_piece(prefix + varint(int(values[0])))
     groups, lengths = _groups_of_14_bits(values)
     start, width = len(prefix), int(lengths.max(initial=1))
     columns = [slice(start + 2 * number, min(start + 2 * number + 2, start + width)) for number in range(len(groups))]
@@ -48,6 +60,8 @@ def _groups_of_14_bits(values: npt.NDArray[np.uint64]) -> tuple[Sequence[_Group]
 
 def decimals(values: npt.NDArray[np.uint64], digits: int = 1) -> Piece:
     """Each value in decimal, with leading zeros up to so many digits. None is 10^19 or more."""
+    if _are_the_same(values):
+        return constant_piece(b"%0*d" % (digits, int(values[0])))
     width = max(len(str(int(values.max(initial=0)))), digits)
     lengths = np.full(len(values), digits, np.int32)
     for more in range(digits, width):
@@ -86,6 +100,11 @@ def fixed_bytes(values: Matrix, prefix: bytes = b"") -> Piece:
         matrix[:, len(prefix) :] = values[rows]
 
     return Piece(len(prefix) + values.shape[1], None, write, prefix)
+
+
+def _are_the_same(values: npt.NDArray[np.uint64]) -> bool:
+    """Whether there are some, and none differs, as of the user id of most batches."""
+    return len(values) > 0 and bool((values == values[0]).all())
 
 
 def _unless_all(lengths: Lengths, width: int) -> Lengths | None:

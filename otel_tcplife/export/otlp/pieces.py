@@ -41,6 +41,11 @@ NOTHING = Piece(0, None, None)
 """Empty in each record."""
 
 
+def constant_piece(content: bytes) -> Piece:
+    """The same in each record."""
+    return Piece(len(content), None, None, content)
+
+
 @dataclass(frozen=True)
 class Choice:
     """A byte string for each record that is one of a few: the one at its code, or none where that is -1."""
@@ -129,7 +134,7 @@ def look_up(choice: Choice) -> Piece:
     """The content of each record."""
     if len(choice.codes) and (choice.codes == choice.codes[0]).all():
         code = int(choice.codes[0])
-        return Piece(len(choice.contents[code]), None, None, choice.contents[code]) if code >= 0 else NOTHING
+        return constant_piece(choice.contents[code]) if code >= 0 else NOTHING
     contents, lengths = _with_nothing(choice.contents)
     # A row is copied as a whole, which takes half the time of so many bytes
     width = contents.itemsize

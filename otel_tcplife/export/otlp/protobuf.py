@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from otel_tcplife.columns import DictionaryColumn, NumericColumn
-from otel_tcplife.export.otlp.numbers import decimals, varints
+from otel_tcplife.export.otlp.numbers import decimals, varint, varints
 from otel_tcplife.export.otlp.pieces import Choice, Part, Piece, pieces_of, record_lengths
 
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
@@ -19,16 +19,6 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 def tag(number: int, wire_type: int) -> bytes:
     """The key of a field."""
     return varint(number << 3 | wire_type)
-
-
-def varint(value: int) -> bytes:
-    """One variable-length integer."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def before(number: int, length: int) -> bytes:
