@@ -15,8 +15,19 @@ static inline bool selected(const struct session *session)
 	       SELECT_REMOTE_PORT(session->ends.peer_port) && SELECT_LOOPBACK(is_loopback(session->ends.peer_address));
 }
 
+/* Whether to wake who reads the ring, who looks only now and then: each CPU does so before it has filled much of it. */
+static inline u64 wakeup(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct counters *counter = counters.lookup(&cpu);
+
+	if (counter && !(counter->values[COUNTER_SUBMITTED] & (WAKEUP_EVERY - 1)))
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
 /* Put a row into the ring. Not 0 where there is no room. */
-static inline int output(struct session *session)
+static inline int output(struct session *session, u64 flags)
 {
 #if TRACE_CONTEXT
 	struct session_in_span *row = ring.ringbuf_reserve(sizeof(*row));
@@ -25,10 +36,10 @@ static inline int output(struct session *session)
 		return -1;
 	COPY(&row->session, session);
 	read_span(row);
-	ring.ringbuf_submit(row, BPF_RB_NO_WAKEUP);
+	ring.ringbuf_submit(row, flags);
 	return 0;
 #else
-	return ring.ringbuf_output(session, sizeof(*session), BPF_RB_NO_WAKEUP);
+	return ring.ringbuf_output(session, sizeof(*session), flags);
 #endif
 }
 
@@ -37,7 +48,7 @@ static inline void submit(struct session *session, bool is_traced)
 {
 	if (!is_traced || !SELECT_PID(session->owner.pid))
 		count(COUNTER_FILTERED);
-	else if (output(session))
+	else if (output(session, wakeup()))
 		count(COUNTER_RING_FULL);
 	else
 		count(COUNTER_SUBMITTED);

@@ -41,7 +41,7 @@ static inline void report(struct flow *flow, struct session *session)
 {
 	flow->reported_at = session->closed_at;
 	flow->reported = session->reported = 1;
-	if (selected(session) && SELECT_PID(session->owner.pid) && !output(session))
+	if (selected(session) && SELECT_PID(session->owner.pid) && !output(session, BPF_RB_NO_WAKEUP))
 		count(COUNTER_REPORTED);
 }
 

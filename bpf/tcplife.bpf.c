@@ -27,6 +27,7 @@
  *   CONNECTS_ANNOUNCED	whether the application says something of its connections, see connecting.h
  *   INTERIM, TRACE_CONTEXT	the options of these names, the first one in ns
  *   FLOWS_BEFORE	whether there are flows of a program that this one has replaced, in a map of another size
+ *   WAKEUP_EVERY	the records of a CPU after which it wakes who reads the ring, a power of two
  *   RING_BYTES, MAX_*, *_SIZE, ...	the sizes of the maps
  * and after it one assertion for each field of struct session, from the NumPy dtype of otel_tcplife/session.py.
  */

@@ -39,7 +39,7 @@ class EmbeddedPipeline:
         held: HeldByProviders,
     ) -> None:
         """Trace with this program, which is owned from now on. To be called with forks held off. Raise CannotTrace."""
-        self._source = LiveSource(attached, options)
+        self._source = LiveSource(attached, options, in_application=True)
         assert attached.connecting is not None
         assert attached.receivers is not None
         self._receivers = attached.receivers

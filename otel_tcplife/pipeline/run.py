@@ -92,12 +92,13 @@ class Pipeline:
                 self._go_on()
                 continue
             self._feed(source.read())
-            if source.wants_scan or (self._scans and self._scans.is_wanted):
+            wants_scan = source.wants_scan or (self._scans is not None and self._scans.is_wanted)
+            if wants_scan:
                 self._scan()
             losses.look()
             self._go_on()
-            if source.pause:
-                deadline.wait(source.pause)
+            if not wants_scan:  # which may have filled the ring with reports
+                source.wait(deadline)
         # A recording that was read to its end is not given up because its receiver is away for a while
         while not deadline.is_set and not all(queue.is_idle for queue in self._queues):
             deadline.wait(0.02)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from otel_tcplife.host import Host
+from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.session import SessionBatch
 
 
@@ -35,8 +36,9 @@ class Source(Protocol):
         """The sessions that have come since the last call, in Unix time; may be none."""
         ...
 
-    pause: float
-    """Seconds to wait before the next read; 0 to go on at once."""
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until it is time for the next read, or until the deadline is set."""
+        ...
 
     @property
     def host(self) -> Host:

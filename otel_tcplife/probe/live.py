@@ -11,6 +11,7 @@ from otel_tcplife import forks
 from otel_tcplife.host import Host
 from otel_tcplife.networks import Networks
 from otel_tcplife.options import Options, Scope
+from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.probe import bpf
 from otel_tcplife.probe.awaiting_owner import take_ownerless
@@ -22,6 +23,7 @@ from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_p
 from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.scan import Scan
+from otel_tcplife.probe.wakeups import Wakeups
 from otel_tcplife.session import SessionBatch, as_rows_of, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
@@ -29,7 +31,8 @@ UNCLAIMED_PATIENCE = 60.0
 
 _SHORTEST_POLL_INTERVAL, _LONGEST_POLL_INTERVAL = 0.05, 0.2
 """Seconds between two reads of the ring, while it does not fill up faster. Each wakes a process whose code and data
-have left the caches of the CPU meanwhile, which costs more than reading."""
+have left the caches of the CPU meanwhile, which costs more than reading. It is the longest one where the program wakes
+who reads when the ring fills up."""
 _BURST = 200_000
 """Session ends a second that may begin at any time, and are to fill half of the ring at most before the next read."""
 
@@ -66,11 +69,16 @@ class LiveSource:
     ended = False
     """Never, by itself."""
 
-    def __init__(self, attached: AttachedProgram, options: Options, *, is_begun: bool = False) -> None:
+    def __init__(
+        self, attached: AttachedProgram, options: Options, *, is_begun: bool = False, in_application: bool = False
+    ) -> None:
         """Own the program, and follow the sessions of this process, or of the host, from now on.
 
         `options` are what the program was loaded with; `is_begun` says that another process is the tracer, and has
-        scanned. Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
+        scanned; `in_application` that this process is an application's, whose threads may be greenlets, all of which
+        would wait where one waits for the ring.
+
+        Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
         """
         self._attached = attached
         self._scope = options.scope
@@ -87,6 +95,10 @@ class LiveSource:
         self._stay = attached.stay
         self.pause = self._poll_interval = _poll_interval(attached.ring_bytes / attached.row.itemsize)
         """Seconds to wait before the next read."""
+        self._wakeups: Wakeups | None = None
+        self._woken = 0
+        """How many waits have been ended by the program, one after the other."""
+        self._last_read = time.monotonic()
         try:
             with refusals_explained():
                 self._scan = Scan(attached.scan)
@@ -102,6 +114,8 @@ class LiveSource:
                 )
                 self._ring = Ring(attached.ring, attached.ring_bytes, attached.row)
                 self._balance = _balance(attached)
+                if not in_application:
+                    self._wakeups = Wakeups(attached.ring)
                 self._backlog = self._ring.waiting if attached.stay else 0
         except BaseException:
             attached.close()
@@ -130,6 +144,19 @@ class LiveSource:
                 self._containers.learn(batch)
                 yield batch
 
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until it is time for the next read, or until the deadline is set.
+
+        Where the program wakes this thread, it is left alone for as long as can be without that, when there is much to
+        read: each of many CPUs wakes it after few sessions. The first time tells only that there is.
+        """
+        left = _LONGEST_POLL_INTERVAL
+        if self._woken > 1 or not self._wakeups:
+            deadline.wait(self.pause)
+            left -= self.pause
+        if self._wakeups:
+            self._woken = self._woken + 1 if self._wakeups.wait(left, deadline) else 0
+
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
         """The sessions that ended since the last call, in Unix time; may be none. Does not wait."""
@@ -138,7 +165,9 @@ class LiveSource:
             self._balance.take(batch)
         self._backlog -= len(batch)
         # So long that a tenth of the ring fills up, if sessions go on coming as fast
-        self.pause = min(self._poll_interval, self.pause * 0.1 / fill) if fill else self._poll_interval
+        before, self._last_read = self._last_read, time.monotonic()
+        tenth = (self._last_read - before) * 0.1 / fill if fill else float("inf")
+        self.pause = min(self._poll_interval, tenth)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])
@@ -170,6 +199,8 @@ class LiveSource:
 
     def close(self) -> None:
         """End tracing and leave nothing in the kernel, but a program that stays."""
+        if self._wakeups:
+            self._wakeups.close()
         self._attached.close()
 
     def abandon(self) -> None:

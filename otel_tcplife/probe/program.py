@@ -15,6 +15,7 @@ from pathlib import Path
 from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Options, Scope, Sizes
 from otel_tcplife.probe.btf import Btf, Member, NotInKernel
 from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
+from otel_tcplife.probe.ring import RECORD_HEADER_SIZE
 from otel_tcplife.session import (
     COMM_SIZE,
     EXECUTABLE_SIZE,
@@ -186,9 +187,16 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
         **_fixed_sizes(cpus),
         "PAGE_SIZE": str(mmap.PAGESIZE),  # for the ring, which bcc's macro makes of pages
         **{name.upper(): str(size) for name, size in asdict(sizes).items()},
+        "WAKEUP_EVERY": str(_wakeup_every(sizes.ring_bytes, cpus)),
         "TRACED_SIZE": str(MAX_TRACED_PROCESSES),
         "LISTENERS_SIZE": str(MAX_LISTENERS),
     }
+
+
+def _wakeup_every(ring_bytes: int, cpus: int) -> int:
+    """The power of two up to which all CPUs together fill half of the ring."""
+    rows = ring_bytes // 2 // (SESSION_IN_SPAN.itemsize + RECORD_HEADER_SIZE) // cpus
+    return 1 << max(rows.bit_length() - 1, 0)
 
 
 def _fixed_sizes(cpus: int) -> dict[str, str]:

@@ -18,6 +18,7 @@ from otel_tcplife.errors import BadUsage
 from otel_tcplife.host import Host
 from otel_tcplife.log import logger
 from otel_tcplife.networks import Networks
+from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.pipeline.source import Stats
 from otel_tcplife.replay.rows import Header, Row, Unreadable, header_of, row_of, shown
 from otel_tcplife.replay.times import Clock, survey
@@ -66,6 +67,7 @@ class ReplaySource:
     """
 
     can_wait = True
+    wants_scan = False
 
     def __init__(self, path: str, networks: Networks | None = None) -> None:
         """Open the recording, `-` for standard input. A regular file is surveyed first, to know when its rows closed.
@@ -105,7 +107,10 @@ class ReplaySource:
         self.pause = 0.0 if len(batch) or self.ended else _PAUSE
         return batch
 
-    wants_scan = False
+    def wait(self, deadline: Deadline) -> None:
+        """Wait for a while where there was nothing, or until the deadline is set."""
+        if self.pause:
+            deadline.wait(self.pause)
 
     def open_sessions(self) -> Iterator[SessionBatch]:
         """None: what was printed has ended."""

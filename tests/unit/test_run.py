@@ -22,7 +22,9 @@ from otel_tcplife.session import SessionBatch, empty
 class _Source:
     """Two batches of 5, then an exception or the end; one more session when it is drained, or an exception."""
 
-    pause = 0.0
+    def wait(self, deadline: Deadline) -> None:
+        pass
+
     can_wait = False
     host = UNKNOWN_HOST
 
