@@ -20,21 +20,14 @@ from otel_tcplife.probe.clock import KernelClock
 from otel_tcplife.probe.containers import Containers
 from otel_tcplife.probe.counters import Counters
 from otel_tcplife.probe.loader import AttachedProgram, attach_program, prepare_program, refusals_explained
+from otel_tcplife.probe.pace import Pace
 from otel_tcplife.probe.pinned import open_pinned
 from otel_tcplife.probe.ring import Ring
 from otel_tcplife.probe.scan import Scan
-from otel_tcplife.probe.wakeups import Wakeups
 from otel_tcplife.session import SessionBatch, as_rows_of, concatenated, empty
 
 UNCLAIMED_PATIENCE = 60.0
 """Seconds that a session waits for its process to close the descriptor, before it is reported without an owner."""
-
-_SHORTEST_POLL_INTERVAL, _LONGEST_POLL_INTERVAL = 0.05, 0.2
-"""Seconds between two reads of the ring, while it does not fill up faster. Each wakes a process whose code and data
-have left the caches of the CPU meanwhile, which costs more than reading. It is the longest one where the program wakes
-who reads when the ring fills up."""
-_BURST = 200_000
-"""Session ends a second that may begin at any time, and are to fill half of the ring at most before the next read."""
 
 _SWEEP_INTERVAL = 10.0
 
@@ -75,10 +68,8 @@ class LiveSource:
         """Own the program, and follow the sessions of this process, or of the host, from now on.
 
         `options` are what the program was loaded with; `is_begun` says that another process is the tracer, and has
-        scanned; `in_application` that this process is an application's, whose threads may be greenlets, all of which
-        would wait where one waits for the ring.
-
-        Raise CannotTrace, with the reason and the remedy, where that cannot be; the program is closed then.
+        scanned; `in_application` that this process is an application's, see pace.py. Raise CannotTrace, with the reason
+        and the remedy, where that cannot be; the program is closed then.
         """
         self._attached = attached
         self._scope = options.scope
@@ -93,29 +84,17 @@ class LiveSource:
         self._scan_interval = options.interim / 4 or float("inf")
         self._next_report = time.monotonic() + self._scan_interval
         self._stay = attached.stay
-        self.pause = self._poll_interval = _poll_interval(attached.ring_bytes / attached.row.itemsize)
-        """Seconds to wait before the next read."""
-        self._wakeups: Wakeups | None = None
-        self._woken = 0
-        """How many waits have been ended by the program, one after the other."""
-        self._last_read = time.monotonic()
         try:
             with refusals_explained():
                 self._scan = Scan(attached.scan)
                 if not is_begun:
                     self._scan.begin()
                 self._containers = Containers(attached.cgroup_paths)
-                self.host = Host(
-                    self._containers.entity_of,
-                    self._containers.cgroup_of,
-                    ephemeral_ports(),
-                    os.stat("/proc/self/ns/net").st_ino,
-                    Networks(options.networks),
-                )
+                self.host = _host(self._containers, Networks(options.networks))
                 self._ring = Ring(attached.ring, attached.ring_bytes, attached.row)
                 self._balance = _balance(attached)
-                if not in_application:
-                    self._wakeups = Wakeups(attached.ring)
+                room = attached.ring_bytes / attached.row.itemsize
+                self._pace = Pace(attached.ring, room, in_application=in_application)
                 self._backlog = self._ring.waiting if attached.stay else 0
         except BaseException:
             attached.close()
@@ -145,17 +124,13 @@ class LiveSource:
                 yield batch
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait until it is time for the next read, or until the deadline is set.
+        """Wait until it is time for the next read, or until the deadline is set."""
+        self._pace.wait(deadline)
 
-        Where the program wakes this thread, it is left alone for as long as can be without that, when there is much to
-        read: each of many CPUs wakes it after few sessions. The first time tells only that there is.
-        """
-        left = _LONGEST_POLL_INTERVAL
-        if self._woken > 1 or not self._wakeups:
-            deadline.wait(self.pause)
-            left -= self.pause
-        if self._wakeups:
-            self._woken = self._woken + 1 if self._wakeups.wait(left, deadline) else 0
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next read, for who cannot wait otherwise."""
+        return self._pace.pause
 
     @forks.held_off()  # in a child, what is half read could not be given up
     def read(self) -> SessionBatch:
@@ -164,10 +139,7 @@ class LiveSource:
         if len(batch) or self._attached.stay:  # of a program that stays, also what is counted and not read
             self._balance.take(batch)
         self._backlog -= len(batch)
-        # So long that a tenth of the ring fills up, if sessions go on coming as fast
-        before, self._last_read = self._last_read, time.monotonic()
-        tenth = (self._last_read - before) * 0.1 / fill if fill else float("inf")
-        self.pause = min(self._poll_interval, tenth)
+        self._pace.has_read(fill)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])
@@ -199,8 +171,7 @@ class LiveSource:
 
     def close(self) -> None:
         """End tracing and leave nothing in the kernel, but a program that stays."""
-        if self._wakeups:
-            self._wakeups.close()
+        self._pace.close()
         self._attached.close()
 
     def abandon(self) -> None:
@@ -241,9 +212,9 @@ class LiveSource:
         return empty(0) if self._wants_owner else as_rows_of(self._attached.row, taken)
 
 
-def _poll_interval(room: float) -> float:
-    """For a ring that has room for so many rows."""
-    return max(_SHORTEST_POLL_INTERVAL, min(_LONGEST_POLL_INTERVAL, room / 2 / _BURST))
+def _host(containers: Containers, networks: Networks) -> Host:
+    namespace = os.stat("/proc/self/ns/net").st_ino
+    return Host(containers.entity_of, containers.cgroup_of, ephemeral_ports(), namespace, networks)
 
 
 def _balance(attached: AttachedProgram) -> Balance:
