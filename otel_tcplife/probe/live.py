@@ -139,7 +139,7 @@ class LiveSource:
         if len(batch) or self._attached.stay:  # of a program that stays, also what is counted and not read
             self._balance.take(batch)
         self._backlog -= len(batch)
-        self._pace.has_read(fill)
+        self._pace.has_read(fill, self._ring.fill)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_INTERVAL
             batch = concatenated([batch, self._sweep(UNCLAIMED_PATIENCE)])

@@ -39,7 +39,7 @@ def test_the_faster_it_fills_the_sooner(monkeypatch: pytest.MonkeyPatch) -> None
     pauses: list[float] = []
     for passed, fill in ((0.2, 0.05), (0.2, 0.5), (0.04, 0.2), (0.02, 0.1), (0.2, 0.0)):
         now += passed
-        paced.has_read(fill)
+        paced.has_read(fill, 0)
         pauses.append(paced.pause)
     assert pauses == pytest.approx([0.2, 0.04, 0.02, 0.02, 0.2])
 
@@ -63,3 +63,7 @@ def test_who_is_woken_again_and_again_is_left_alone_for_a_while(monkeypatch: pyt
         paced.wait(deadline)
     assert deadline.waits == [paced.pause] * 2
     assert asked == pytest.approx([0.2, 0.2, 0.2 - paced.pause, 0.2 - paced.pause, 0.2])
+    paced.has_read(0.9, 0.3)
+    paced.wait(deadline)
+    assert deadline.waits[2:] == [paced.pause]
+    assert len(asked) == 5
