@@ -151,17 +151,15 @@ def lost(load: Path) -> None:
         sessions, rate = make_sessions(load, 2, 10, 0)
         told = running.stop()
     row("in the metrics, 10 s at the highest rate", f"{2 * rate:,.0f} ends/s", *_missing(told, 2 * sessions))
-    for way, variables in {
-        "logs": {},
-        "the SDK's logs": {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "none"},
-    }.items():
+    sdk = {"OTEL_LOGS_EXPORTER": "otlp_proto_http", "OTEL_METRICS_EXPORTER": "none"}
+    for way, seconds, variables in (("logs", 30, {}), ("the SDK's logs", 10, sdk)):
         with Receiver() as receiver:
             subject = ours(way, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **variables})
             with Running(subject) as running:
-                sessions, rate = make_sessions(load, 2, 30, 30_000)
+                sessions, rate = make_sessions(load, 2, seconds, 30_000)
                 told = running.stop()
         missing = f"{max(2 * sessions - receiver.records, 0):,} of {2 * sessions:,} missing at the receiver"
-        row(f"in {way}, 30 s at up to 60,000 ends/s", f"{2 * rate:,.0f} ends/s", missing, _balance(told))
+        row(f"in {way}, {seconds} s at up to 60,000 ends/s", f"{2 * rate:,.0f} ends/s", missing, _balance(told))
 
 
 def _missing(told: str, made: int) -> tuple[str, str]:
