@@ -16,7 +16,8 @@ from otel_tcplife.probe.wakeups import Wakeups
 from otel_tcplife.session import SESSION_IN_SPAN
 from tests.support.patience import PATIENCE
 
-_RING_BYTES = 65536 * (os.cpu_count() or 1)
+_CPUS = os.cpu_count() or 1
+_RING_BYTES = 65536 << (_CPUS - 1).bit_length()  # a power of two
 _HALF = _RING_BYTES // 2 // (SESSION_IN_SPAN.itemsize + 8)
 _OPTIONS = Options(Scope.PROCESS, Filters(), Sizes(_RING_BYTES, 1024, 1024))
 
@@ -46,7 +47,7 @@ def test_once_there_is_much_and_only_then() -> None:
     with _tracing() as (_, ring), closing(Wakeups(ring)) as wakeups:
         while wakeups.wait(0, deadline):  # from before
             pass
-        _make_sessions(_HALF + (os.cpu_count() or 1))
+        _make_sessions(_HALF + _CPUS)
         assert wakeups.wait(PATIENCE, deadline)
         assert not wakeups.wait(0, deadline)
         deadline.set()
