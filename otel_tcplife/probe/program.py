@@ -15,7 +15,7 @@ from pathlib import Path
 from otel_tcplife.options import MAX_LISTENERS, MAX_TRACED_PROCESSES, Filters, Options, Scope, Sizes
 from otel_tcplife.probe.btf import Btf, Member, NotInKernel
 from otel_tcplife.probe.counters import COUNTERS_OF_A_CPU, Counter
-from otel_tcplife.probe.ring import RECORD_HEADER_SIZE
+from otel_tcplife.probe.ring import record_of
 from otel_tcplife.session import (
     COMM_SIZE,
     EXECUTABLE_SIZE,
@@ -195,7 +195,7 @@ def _sizes(sizes: Sizes, cpus: int) -> dict[str, str]:
 
 def _wakeup_every(ring_bytes: int, cpus: int) -> int:
     """The power of two up to which all CPUs together fill half of the ring."""
-    rows = ring_bytes // 2 // (SESSION_IN_SPAN.itemsize + RECORD_HEADER_SIZE) // cpus
+    rows = ring_bytes // 2 // record_of(SESSION_IN_SPAN).itemsize // cpus
     return 1 << max(rows.bit_length() - 1, 0)
 
 

@@ -19,7 +19,7 @@ from otel_tcplife.session import SESSION, SessionBatch, concatenated
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
-RECORD_HEADER_SIZE = 8
+_HEADER_SIZE = 8
 
 
 def record_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -80,8 +80,8 @@ class Ring:
             at = int(self._read_to[0]) % self._size
             header = int(self._data[at : at + 4].view(np.uint32)[0])
             length = header & ~(_BUSY | _DISCARDED)
-            record = bytes(self._data[at + RECORD_HEADER_SIZE : at + RECORD_HEADER_SIZE + length])
-            self._read_to[0] += RECORD_HEADER_SIZE + -(-length // 8) * 8
+            record = bytes(self._data[at + _HEADER_SIZE : at + _HEADER_SIZE + length])
+            self._read_to[0] += _HEADER_SIZE + -(-length // 8) * 8
             if not header & (_BUSY | _DISCARDED):
                 yield record
 
@@ -134,7 +134,7 @@ def take(
     row = record["session"].itemsize
     batches: list[SessionBatch] = []
     done = 0
-    while length - done >= RECORD_HEADER_SIZE:
+    while length - done >= _HEADER_SIZE:
         count = (length - done) // record.itemsize
         headers = _copy_of_headers(data, at + done, max(count, 1), record.itemsize)
         alike = min(_leading(np.equal(headers & ~np.uint32(_DISCARDED), row)), count)
@@ -144,7 +144,7 @@ def take(
         done += alike * record.itemsize
         if alike < len(headers):
             header = int(headers[alike])
-            size = RECORD_HEADER_SIZE + -(-(header & ~(_BUSY | _DISCARDED)) // 8) * 8
+            size = _HEADER_SIZE + -(-(header & ~(_BUSY | _DISCARDED)) // 8) * 8
             if (header & _BUSY and not past_busy) or done + size > length:
                 break
             done += size

@@ -12,13 +12,14 @@ from otel_tcplife.options import Filters, Options, Scope, Sizes
 from otel_tcplife.pipeline.deadline import Deadline
 from otel_tcplife.probe.live import LiveSource
 from otel_tcplife.probe.loader import attach_program, prepare_program
+from otel_tcplife.probe.ring import record_of
 from otel_tcplife.probe.wakeups import Wakeups
 from otel_tcplife.session import SESSION_IN_SPAN
 from tests.support.patience import PATIENCE
 
 _CPUS = os.cpu_count() or 1
 _RING_BYTES = 65536 << (_CPUS - 1).bit_length()  # a power of two
-_HALF = _RING_BYTES // 2 // (SESSION_IN_SPAN.itemsize + 8)
+_HALF = _RING_BYTES // 2 // record_of(SESSION_IN_SPAN).itemsize
 _OPTIONS = Options(Scope.PROCESS, Filters(), Sizes(_RING_BYTES, 1024, 1024))
 
 
