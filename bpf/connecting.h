@@ -40,11 +40,11 @@ static inline bool is_receiver(u64 sk)
 
 static inline struct thread running_thread(void)
 {
-	u64 task = bpf_get_current_task(), pid = READ(task, TASK_STRUCT_thread_pid);
+	u64 task = current_task(), pid = READ(task, TASK_STRUCT_thread_pid);
 	u64 number = pid + PID_numbers + READ(pid, PID_level) * UPID_SIZE;
-	struct thread thread = { .tid = READ(number, UPID_nr) };
+	struct thread thread = { .tid = READ_AT(number, UPID_nr) };
 
-	thread.pid_namespace = READ(READ(number, UPID_ns) + PID_NAMESPACE_ns, NS_COMMON_inum);
+	thread.pid_namespace = READ_AT(READ_AT(number, UPID_ns) + PID_NAMESPACE_ns, NS_COMMON_inum);
 	return thread;
 }
 

@@ -1,24 +1,38 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only) */
 /* The addresses and ports of a socket. */
 
-/* As IPv6, an IPv4 one in its mapped form; to bytes that are zero. */
-#define READ_ADDRESS(to, sk, ipv4, ipv6) ({				\
-	if (READ(sk, SOCK_COMMON_skc_family) == AF_INET) {		\
-		(to)[10] = (to)[11] = 0xff;				\
-		READ_INTO((to) + 12, 4, sk, ipv4);			\
-	} else {							\
-		READ_INTO(to, 16, sk, ipv6);				\
-	}								\
-})
+static inline bool is_ipv4(u64 sk)
+{
+	return READ(sk, SOCK_COMMON_skc_family) == AF_INET;
+}
+
+/* In its form as an IPv6 address, into bytes that are zero. */
+static inline void map_ipv4(u8 *to, u32 address)
+{
+	to[10] = to[11] = 0xff;
+	__builtin_memcpy(to + 12, &address, sizeof(address));
+}
+
+static inline void read_local_address(u64 sk, u8 *address)
+{
+	if (is_ipv4(sk))
+		map_ipv4(address, READ(sk, SOCK_COMMON_skc_rcv_saddr));
+	else
+		READ_INTO(address, 16, sk, SOCK_COMMON_skc_v6_rcv_saddr);
+}
 
 static inline void read_peer_address(u64 sk, u8 *address)
 {
-	READ_ADDRESS(address, sk, SOCK_COMMON_skc_daddr, SOCK_COMMON_skc_v6_daddr);
+	if (is_ipv4(sk))
+		map_ipv4(address, READ(sk, SOCK_COMMON_skc_daddr));
+	else
+		READ_INTO(address, 16, sk, SOCK_COMMON_skc_v6_daddr);
 }
 
+/* Both addresses go to bytes that are zero. */
 static inline void read_endpoints(u64 sk, struct endpoints *ends)
 {
-	READ_ADDRESS(ends->local_address, sk, SOCK_COMMON_skc_rcv_saddr, SOCK_COMMON_skc_v6_rcv_saddr);
+	read_local_address(sk, ends->local_address);
 	read_peer_address(sk, ends->peer_address);
 	/* skc_num is already 0 at CLOSE, inet_sport is not */
 	ends->local_port = htons(READ(sk, INET_SOCK_inet_sport));

@@ -36,11 +36,35 @@ enum {
 /* <STRUCT>_<member> is the offset of a member, TYPE_<STRUCT>_<member> an integer as wide as it, both from BTF. */
 #define READ_INTO(to, size, base, offset) bpf_probe_read_kernel(to, size, (void *)(base) + (offset))
 
-#define READ(base, member) ({						\
-	TYPE_##member value = 0;					\
-	READ_INTO(&value, sizeof(value), base, member);			\
+#define READ_BY_CALL(type, base, offset) ({				\
+	type value = 0;							\
+	READ_INTO(&value, sizeof(value), base, offset);			\
 	value;								\
 })
+
+/* A member of what is at any address; 0 where that is not mapped. */
+#define READ_AT(base, member) READ_BY_CALL(TYPE_##member, base, member)
+
+#if TYPED_POINTERS
+/*
+ * The verifier knows of which struct the arguments of a tracepoint are, and what their members point to. It lets a program
+ * load a member, and has the kernel see to addresses that are not mapped, which takes a twentieth of what a call does.
+ * What such a pointer is of must be right: the functions below look at a socket, and say that it is one of TCP.
+ */
+#define READ(base, member) (*(volatile TYPE_##member *)((base) + (member)))
+
+static u64 (*current_task)(void) = (void *)HELPER_get_current_task_btf;
+static u64 (*tcp_sock_of)(u64 sk) = (void *)HELPER_skc_to_tcp_sock;
+#else
+#define READ(base, member) READ_BY_CALL(TYPE_##member, base, member)
+
+#define current_task() bpf_get_current_task()
+
+static inline u64 tcp_sock_of(u64 sk)
+{
+	return READ(sk, SOCK_sk_protocol) == IPPROTO_TCP ? sk : 0;
+}
+#endif
 
 /*
  * Copy a struct. By an assignment, the compiler would read most of it before it writes, and keep that on the stack, which
@@ -83,5 +107,5 @@ static inline u32 pid_level(u64 task)
 /* The number of a task in its PID namespace, or in one above that, which is so deep. */
 static inline u32 pid_at_level(u64 task, u32 level)
 {
-	return READ(READ(task, TASK_STRUCT_thread_pid) + PID_numbers + level * UPID_SIZE, UPID_nr);
+	return READ_AT(READ(task, TASK_STRUCT_thread_pid) + PID_numbers + level * UPID_SIZE, UPID_nr);
 }

@@ -36,7 +36,7 @@ static inline void read_owner_of(u64 task, struct owner *owner)
  */
 static inline bool in_kernel_thread(void)
 {
-	return READ(bpf_get_current_task(), TASK_STRUCT_flags) & PF_KTHREAD;
+	return READ(current_task(), TASK_STRUCT_flags) & PF_KTHREAD;
 }
 
 #if defined(MPTCP_SUBFLOW_CONTEXT_conn) && defined(MPTCP_SOCK_first) && defined(TCP_SOCK_is_mptcp)
@@ -55,7 +55,7 @@ static inline void mptcp_changes(u64 msk, int old_state, int state)
 	} else if (state == TCP_SYN_SENT || state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK) {
 		if (in_kernel_thread())
 			return;
-		read_owner_of(bpf_get_current_task(), &owner);
+		read_owner_of(current_task(), &owner);
 		mptcp_owners.update(&msk, &owner);
 	}
 }
@@ -68,17 +68,18 @@ static inline bool read_mptcp_owner(u64 sk, struct owner *owner)
 	if (!READ(sk, TCP_SOCK_is_mptcp))
 		return false;
 	context = READ(sk, INET_CONNECTION_SOCK_icsk_ulp_data);
-	msk = context ? READ(context, MPTCP_SUBFLOW_CONTEXT_conn) : 0;
+	msk = context ? READ_AT(context, MPTCP_SUBFLOW_CONTEXT_conn) : 0;
 	known = mptcp_owners.lookup(&msk);
 	if (!known)
 		return false;
 	COPY(owner, known);
 	return true;
 }
+
 /* The TCP socket that a socket of Multipath TCP began with: no descriptor leads to it. */
 static inline u64 first_subflow(u64 msk)
 {
-	return READ(msk, MPTCP_SOCK_first);
+	return READ_AT(msk, MPTCP_SOCK_first);
 }
 #else
 #define mptcp_changes(msk, old_state, state) do { } while (0)
@@ -91,7 +92,7 @@ static inline bool read_owner(u64 sk, struct owner *owner)
 {
 	if (in_kernel_thread())
 		return read_mptcp_owner(sk, owner);
-	read_owner_of(bpf_get_current_task(), owner);
+	read_owner_of(current_task(), owner);
 	return true;
 }
 

@@ -19,7 +19,7 @@ BPF_ARRAY(tracer, struct tracer, 1);
 
 static inline u64 running_leader(void)
 {
-	return READ(bpf_get_current_task(), TASK_STRUCT_group_leader);
+	return READ(current_task(), TASK_STRUCT_group_leader);
 }
 
 static inline bool is_tracer(void)

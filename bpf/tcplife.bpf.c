@@ -20,6 +20,8 @@
  * included, as bcc rewrites accesses to maps in the main file only, and writes before it, as macros:
  *   <STRUCT>_<member>	the byte offset of each kernel struct member that is named here, from BTF
  *   TYPE_<STRUCT>_<member>	an integer as wide as it
+ *   TYPED_POINTERS	whether it has these, see kernel.h; the scan has none
+ *   HELPER_*		numbers of the kernel's functions that it calls then
  *   EVENT_*, ROLE_*, OWNER_SOURCE_*, CLOSE_REASON_*, COUNTER_*, UNKNOWN*	as user space has them
  *   SELECT_*		the filters, as expressions, each by the name of its option (see otel_tcplife/options.py)
  *   SCOPE_PROCESS	whether only the sessions of the tracer, and of those that it forks, are followed
@@ -50,13 +52,14 @@
 
 RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 {
-	u64 sk = ctx->args[0];
-	int old_state = ctx->args[1], state = ctx->args[2], protocol = READ(sk, SOCK_sk_protocol);
+	u64 any = ctx->args[0], sk = tcp_sock_of(any);
+	int old_state = ctx->args[1], state = ctx->args[2];
 
-	if (protocol == IPPROTO_MPTCP)
-		mptcp_changes(sk, old_state, state);
-	if (protocol != IPPROTO_TCP)
+	if (!sk) {
+		if (READ(any, SOCK_sk_protocol) == IPPROTO_MPTCP)
+			mptcp_changes(any, old_state, state);
 		return 0;
+	}
 
 	switch (state) {
 	case TCP_LISTEN:
@@ -87,7 +90,10 @@ RAW_TRACEPOINT_PROBE(inet_sock_set_state)
 
 RAW_TRACEPOINT_PROBE(tcp_destroy_sock)
 {
-	destroyed(ctx->args[0]);
+	u64 sk = tcp_sock_of(ctx->args[0]);
+
+	if (sk)
+		destroyed(sk);
 	return 0;
 }
 

@@ -4,9 +4,9 @@ It runs as a short-lived program of its own, under an interpreter that has bcc (
 agent's: distributions install bcc for theirs), so it imports nothing of this project. The agent never has LLVM in its
 memory, and loads what comes of it by itself.
 
-    bcc_helper.py compile < {"text": the C program, "maps": [names], "functions": [names]}
+    bcc_helper.py compile < {"functions": {a text of the C program: [names]}, "maps": [names]}
 
-prints in JSON, as far as the text has them:
+prints in JSON, as far as the texts have them, all of which have the same maps:
 
     "maps": {name: [type, size of a key, size of a value, number of elements, flags]}
     "functions": {name: instructions in base64}
@@ -52,16 +52,18 @@ def main() -> int:
 
 
 def _compiled(bcc: Any, request: Any) -> dict[str, Any]:
-    bpf = bcc.BPF(text=request["text"].encode(), cflags=["-Wno-macro-redefined"])
-    descriptors = {name: bpf[name.encode()].map_fd for name in request["maps"] if _has_map(bpf, name)}
-    numbers = {descriptor: number for number, descriptor in enumerate(descriptors.values())}
-    functions = {name: code for name in request["functions"] if (code := _instructions(bpf, name))}
-    return {
-        "maps": {name: _definition(descriptor) for name, descriptor in descriptors.items()},
-        "functions": {
-            name: base64.b64encode(_with_numbers(code, numbers)).decode() for name, code in functions.items()
-        },
-    }
+    maps: dict[str, list[int]] = {}
+    functions: dict[str, str] = {}
+    for text, names in request["functions"].items():
+        bpf = bcc.BPF(text=text.encode(), cflags=["-Wno-macro-redefined"])
+        descriptors = {name: bpf[name.encode()].map_fd for name in request["maps"] if _has_map(bpf, name)}
+        numbers = {descriptor: number for number, descriptor in enumerate(descriptors.values())}
+        maps = {name: _definition(descriptor) for name, descriptor in descriptors.items()}
+        for name in names:
+            if code := _instructions(bpf, name):
+                functions[name] = base64.b64encode(_with_numbers(code, numbers)).decode()
+        bpf.cleanup()  # the maps, before the next ones are made
+    return {"maps": maps, "functions": functions}
 
 
 def _has_map(bpf: Any, name: str) -> bool:

@@ -18,7 +18,7 @@ KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
-_INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _ENUM64 = 1, 2, 3, 4, 5, 6, 12, 19
+_INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC, _ENUM64 = 1, 2, 3, 4, 5, 6, 8, 12, 19
 _SIZED = (_INT, _STRUCT, _UNION, _ENUM, _ENUM64)
 _POINTER_SIZE = 8
 _MODIFIERS = (8, 9, 10, 11, 18)
@@ -88,6 +88,8 @@ class Btf:
         """By name."""
         self._functions: dict[int, int] = {}
         """Type ids by name."""
+        self._typedefs: dict[int, int] = {}
+        """Likewise."""
         self._bit_field_types: set[int] = set()
         """Integers of fewer bits than their bytes have, which older compilers gave bit fields as a type."""
         with _damage_named():
@@ -115,6 +117,8 @@ class Btf:
                     self._bit_field_types.add(type_id)
             elif kind == _FUNC:
                 self._functions.setdefault(words[at], type_id)
+            elif kind == _TYPEDEF:
+                self._typedefs.setdefault(words[at], type_id)
             at += 3 + _FIXED_TAIL.get(kind, 0) + _ENTRY_TAIL.get(kind, 0) * count
 
     def members(self, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Member]:
@@ -149,6 +153,13 @@ class Btf:
             return self._functions[self._string_offset(name)]
         except KeyError:
             raise NotInKernel(f"this kernel's BTF has no function {name}") from None
+
+    def tracepoint_id(self, name: str) -> int:
+        """Type id of what a tracepoint calls (include/trace/bpf_probe.h). Raise BtfError if it is not there."""
+        try:
+            return self._typedefs[self._string_offset(f"btf_trace_{name}")]
+        except KeyError:
+            raise NotInKernel(f"this kernel's BTF has no tracepoint {name}") from None
 
     def enumerator(self, enum: str, name: str) -> int:
         """Value of one enumerator. Raise BtfError, naming it, if it is not there."""

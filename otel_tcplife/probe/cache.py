@@ -24,7 +24,7 @@ from otel_tcplife.probe.compiled import CompiledProgram, decoded
 from otel_tcplife.probe.kernel_build import kernel_build
 from otel_tcplife.version import __version__
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the files. One of another format has another name, and is not read."""
 _OF_ROOT = Path("/var/cache/otel-tcplife")
 _MOST_BYTES = 4 << 20
@@ -52,12 +52,15 @@ def cache_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
 class ProgramCache:
     """What is in one directory for one program."""
 
-    def __init__(self, directory: Path | None, chosen: str) -> None:
-        """`chosen` is the program as chosen_text() has it, with all options that it was made with."""
+    def __init__(self, directory: Path | None, chosen: str, *, typed_pointers: bool = True) -> None:
+        """`chosen` is the program as chosen_text() has it, with all options that it was made with.
+
+        `typed_pointers` is whether it may have these; it has none where the kernel does not take them.
+        """
         self._directory = directory
         self._name = ""
         try:
-            parts = [_FORMAT, __version__, *kernel_build(), chosen]
+            parts = [_FORMAT, __version__, *kernel_build(), typed_pointers, chosen]
         except OSError as error:
             logger.debug("cache: which kernel this is cannot be read: %s", error)
             self._directory = None

@@ -5,10 +5,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_tcplife.probe.kernel_objects import INSTRUCTION_SIZE, MapDefinition, with_maps
 from otel_tcplife.probe.program import HOOK_PREFIX, SCAN
+
+
+class Function(NamedTuple):
+    """A function of the program."""
+
+    code: bytes
+    """Instructions."""
+    target: int = 0
+    """BTF id of what it is attached to, by which the verifier knows the types of its arguments; 0 if it is raw."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +26,23 @@ class CompiledProgram:
 
     maps: Mapping[str, MapDefinition]
     """All that there are, in the order of their numbers."""
-    hooks: Mapping[str, bytes]
-    """By raw tracepoint."""
-    scan: bytes
+    hooks: Mapping[str, Function]
+    """By tracepoint."""
+    scan: Function
     """The iterator."""
-    scan_target: int
-    """BTF id of the kernel function that the iterator is of."""
+
+    @property
+    def has_typed_pointers(self) -> bool:
+        """Whether the hooks load the members of structs, see bpf/kernel.h."""
+        return any(hook.target for hook in self.hooks.values())
 
     def encoded(self) -> dict[str, Any]:
-        """As JSON can have it: what the compiler printed, and the target of the scan."""
-        functions = {**{HOOK_PREFIX + name: code for name, code in self.hooks.items()}, SCAN: self.scan}
+        """As JSON can have it: what the compiler printed, and the targets of those functions that have one."""
+        functions = {**{HOOK_PREFIX + name: hook for name, hook in self.hooks.items()}, SCAN: self.scan}
         return {
             "maps": self.maps,
-            "functions": {name: base64.b64encode(code).decode() for name, code in functions.items()},
-            "scan_target": self.scan_target,
+            "functions": {name: base64.b64encode(each.code).decode() for name, each in functions.items()},
+            "targets": {name: each.target for name, each in functions.items() if each.target},
         }
 
 
@@ -38,12 +50,18 @@ def decoded(printed: Any) -> CompiledProgram:
     """The program in what encoded() returned. Raise ValueError where it is no such thing."""
     try:
         maps = {name: _definition(values) for name, values in printed["maps"].items()}
-        functions = {name: _code(text, list(range(len(maps)))) for name, text in printed["functions"].items()}
-        scan, target = functions.pop(SCAN), int(printed["scan_target"])
-        hooks = {name.removeprefix(HOOK_PREFIX): code for name, code in functions.items()}
+        targets, numbers = printed["targets"], list(range(len(maps)))
+        functions = {
+            name: Function(_code(text, numbers), int(targets.get(name, 0)))
+            for name, text in printed["functions"].items()
+        }
+        scan = functions.pop(SCAN)
+        hooks = {name.removeprefix(HOOK_PREFIX): function for name, function in functions.items()}
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"this is no program: {error!r}") from error
-    return CompiledProgram(maps, hooks, scan, target)
+    if not scan.target or len({bool(hook.target) for hook in hooks.values()}) > 1:
+        raise ValueError("a target is missing")
+    return CompiledProgram(maps, hooks, scan)
 
 
 def _definition(values: Any) -> MapDefinition:

@@ -53,7 +53,7 @@ def program(options: Options) -> str:
     """The program that the command, or with scope `process` the plugin, would have compiled. Raise CannotTrace."""
     is_command = options.scope is Scope.HOST
     chosen = chosen_text(options, cpus=possible_cpus(), hide_tracer=is_command)
-    return text_of_kernel(chosen).text
+    return text_of_kernel(chosen).hooks
 
 
 def json_lines(batch: SessionBatch) -> Iterator[str]:

@@ -9,6 +9,7 @@ import ctypes
 import os
 import struct
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from otel_tcplife.log import logger
@@ -17,7 +18,8 @@ from otel_tcplife.probe import bpf
 _MAP_CREATE, PROG_LOAD, _RAW_TRACEPOINT_OPEN, _LINK_CREATE = 0, 5, 17, 28
 _TYPE_ARRAY, _TYPE_PROG_ARRAY = 2, 3
 _MMAPABLE = 1 << 10
-_PROG_TYPE_RAW_TRACEPOINT, _PROG_TYPE_TRACING, _TRACE_ITER = 17, 26, 28
+_PROG_TYPE_RAW_TRACEPOINT, _PROG_TYPE_TRACING = 17, 26
+_TRACE_RAW_TRACEPOINT, _TRACE_ITER = 23, 28
 _LONGEST_NAME = 15
 _LOG_SIZE = 1 << 16
 
@@ -125,22 +127,38 @@ def with_maps(instructions: bytes, maps: list[int]) -> bytes:
     return bytes(code)
 
 
-def load_tracepoint_program(instructions: bytes, tracepoint: str) -> int:
-    """A program for a raw tracepoint."""
-    return _load(instructions, tracepoint, prog_type=_PROG_TYPE_RAW_TRACEPOINT)
+def tracepoint_kind(target: int) -> dict[str, int]:
+    """What a program for a tracepoint is loaded as: with the BTF id of that, or as one of a raw tracepoint for 0."""
+    if not target:
+        return {"prog_type": _PROG_TYPE_RAW_TRACEPOINT}
+    return {
+        "prog_type": _PROG_TYPE_TRACING,
+        "expected_attach_type": _TRACE_RAW_TRACEPOINT,
+        "attach_btf_id": target,
+    }
+
+
+def iterator_kind(target: int) -> dict[str, int]:
+    """Likewise, of one that iterates over what the kernel function with this BTF id does."""
+    return {"prog_type": _PROG_TYPE_TRACING, "expected_attach_type": _TRACE_ITER, "attach_btf_id": target}
+
+
+def load_tracepoint_program(instructions: bytes, tracepoint: str, target: int = 0) -> int:
+    """A program for a tracepoint, see tracepoint_kind()."""
+    return _load(instructions, tracepoint, **tracepoint_kind(target))
 
 
 def load_iterator(instructions: bytes, target: int) -> int:
-    """A program that iterates over what the kernel function with this BTF id does."""
-    kind = {"prog_type": _PROG_TYPE_TRACING, "expected_attach_type": _TRACE_ITER, "attach_btf_id": target}
-    return _load(instructions, "scan", **kind)
+    """A program that iterates, see iterator_kind()."""
+    return _load(instructions, "scan", **iterator_kind(target))
 
 
-def attach_to_tracepoint(program: int, tracepoint: str) -> int:
-    """Have a raw tracepoint run a program; return the link."""
+def attach_to_tracepoint(program: int, tracepoint: str, target: int = 0) -> int:
+    """Have a tracepoint run a program; return the link. One that was loaded with a BTF id has its tracepoint by it."""
     name = ctypes.create_string_buffer(tracepoint.encode())
+    name_at = 0 if target else ctypes.addressof(name)
     try:
-        return bpf.call(_RAW_TRACEPOINT_OPEN, _RawTracepointAttribute(ctypes.addressof(name), program))
+        return bpf.call(_RAW_TRACEPOINT_OPEN, _RawTracepointAttribute(name_at, program))
     except OSError as error:
         raise OSError(error.errno, f"bpf: attaching to {tracepoint}: {error.strerror}") from None
 
@@ -158,13 +176,19 @@ def make_hook() -> int:
     return make_map("tcplife_hook", MapDefinition(_TYPE_PROG_ARRAY, 4, 4, 1, 0))
 
 
+def has_target(program: int) -> bool:
+    """Whether it was loaded with the BTF id of its tracepoint."""
+    information = Path(f"/proc/self/fdinfo/{program}").read_text()
+    return f"prog_type:\t{_PROG_TYPE_TRACING}\n" in information
+
+
 def fill_hook(hook: int, program: int) -> None:
     """Have the hook run this program from now on, and no other one. Each event is one program's."""
     bpf.put_only(hook, struct.pack("=I", program))
 
 
-def attach_hook(hook: int, tracepoint: str) -> int:
-    """Have a raw tracepoint run whatever program is in the hook; return the link.
+def attach_hook(hook: int, tracepoint: str, target: int = 0) -> int:
+    """Have a tracepoint run whatever program of the same kind is in the hook; return the link.
 
     The program that is attached for good does nothing but bpf_tail_call(ctx, hook, 0), which has the other one run in
     its place, with the same arguments.
@@ -176,9 +200,9 @@ def attach_hook(hook: int, tracepoint: str) -> int:
         + struct.pack("<BBhi", 0xB7, 0, 0, 0)  # r0 = 0
         + struct.pack("<BBhi", 0x95, 0, 0, 0)  # exit
     )
-    loaded = load_tracepoint_program(code, "hook")
+    loaded = load_tracepoint_program(code, "hook", target)
     try:
-        return attach_to_tracepoint(loaded, tracepoint)
+        return attach_to_tracepoint(loaded, tracepoint, target)
     finally:
         os.close(loaded)
 

@@ -19,7 +19,9 @@ class LoadedProgram:
 
     maps: Mapping[str, int]
     hooks: Mapping[str, int]
-    """Programs by raw tracepoint."""
+    """Programs by tracepoint."""
+    targets: Mapping[str, int]
+    """BTF ids of these tracepoints, 0 for raw ones."""
     scan: int
     """The link of the iterator over open sockets."""
 
@@ -39,23 +41,24 @@ def load(program: CompiledProgram, instead: Mapping[str, int] = {}) -> LoadedPro
             opened.append(maps[name])
         numbered = [*maps.values()]
         hooks: dict[str, int] = {}
-        for tracepoint, code in program.hooks.items():
-            code = kernel_objects.with_maps(code, numbered)
-            hooks[tracepoint] = kernel_objects.load_tracepoint_program(code, tracepoint)
+        for tracepoint, hook in program.hooks.items():
+            code = kernel_objects.with_maps(hook.code, numbered)
+            hooks[tracepoint] = kernel_objects.load_tracepoint_program(code, tracepoint, hook.target)
             opened.append(hooks[tracepoint])
-        code = kernel_objects.with_maps(program.scan, numbered)
-        iterator = kernel_objects.load_iterator(code, program.scan_target)
+        code = kernel_objects.with_maps(program.scan.code, numbered)
+        iterator = kernel_objects.load_iterator(code, program.scan.target)
+        targets = {tracepoint: hook.target for tracepoint, hook in program.hooks.items()}
         try:
-            return LoadedProgram(maps, hooks, kernel_objects.attach_iterator(iterator))
+            return LoadedProgram(maps, hooks, targets, kernel_objects.attach_iterator(iterator))
         finally:
             os.close(iterator)
 
 
 def attach(program: LoadedProgram) -> list[int]:
-    """Have each raw tracepoint run its program; return the links. Raise OSError."""
+    """Have each tracepoint run its program; return the links. Raise OSError."""
     with closed_on_error() as links:
         for tracepoint, hook in program.hooks.items():
-            links.append(kernel_objects.attach_to_tracepoint(hook, tracepoint))
+            links.append(kernel_objects.attach_to_tracepoint(hook, tracepoint, program.targets[tracepoint]))
         return links
 
 

@@ -19,7 +19,7 @@ from otel_tcplife.probe import bpf
 from otel_tcplife.probe.balance import TAKEN_SIZE
 from otel_tcplife.probe.compiled import CompiledProgram
 from otel_tcplife.probe.host_tracer import HOST_MAP
-from otel_tcplife.probe.kernel_objects import attach_hook, definition_of, fill_hook, make_array, make_hook
+from otel_tcplife.probe.kernel_objects import attach_hook, definition_of, fill_hook, has_target, make_array, make_hook
 from otel_tcplife.probe.loaded import LoadedProgram, load, unlimited_locked_memory
 from otel_tcplife.probe.loader import AttachedProgram, Stay, possible_cpus, refusals_explained, refuse_where_unmet
 from otel_tcplife.probe.pin_directory import PinDirectory
@@ -87,10 +87,13 @@ class _Start:
             made: dict[str, int] = {}
             stack.callback(lambda: [os.close(each) for each in made.values()])
             alike = old if old and old.stamp.layout == wanted.layout else None
-            self._load(alike, made)
+            loaded = self._load(alike, typed_pointers=old is None or _has_typed_pointers(old))
+            made.update({f"map_{name}": descriptor for name, descriptor in loaded.maps.items()})
+            made.update({f"program_{name}": descriptor for name, descriptor in loaded.hooks.items()})
+            made["scan"] = loaded.scan
             made["map_taken"] = alike.get("map_taken") if alike else make_array("taken", TAKEN_SIZE, mapped=True)
-            for name in [name for name in made if name.startswith("program_")]:
-                _hook_up(name.removeprefix("program_"), old, made)
+            for tracepoint in loaded.hooks:
+                _hook_up(tracepoint, loaded.targets[tracepoint], old, made)
             made["map_stamp"] = make_array("stamp", STAMP_SIZE)
             bpf.put_only(made["map_stamp"], replace(wanted, pins=sorted(made)).encoded())
             number = max(self.pins.numbers(), default=0) + 1
@@ -103,7 +106,7 @@ class _Start:
         logger.info("the BPF program stays in %s when this ends", self.pins.path)
         return pinned
 
-    def _load(self, alike: PinnedSet | None, made: dict[str, int]) -> None:
+    def _load(self, alike: PinnedSet | None, *, typed_pointers: bool) -> LoadedProgram:
         """Have the maps, the scan and the programs made, on the maps of another set where that holds the same."""
         chosen = chosen_text(self.options, cpus=self.cpus)
         with ExitStack() as stack:
@@ -115,10 +118,8 @@ class _Start:
                 same = {name: fd for name, fd in kept.items() if definition_of(fd) == program.maps.get(name)}
                 return load(program, {**same, **given})
 
-            loaded = prepare(with_flows_before(chosen) if given else chosen).made(make)
-        made.update({f"map_{name}": descriptor for name, descriptor in loaded.maps.items()})
-        made.update({f"program_{name}": descriptor for name, descriptor in loaded.hooks.items()})
-        made["scan"] = loaded.scan
+            text = with_flows_before(chosen) if given else chosen
+            return prepare(text, typed_pointers=typed_pointers).made(make)
 
     def _flows_before(self, kept: dict[str, int]) -> dict[str, int]:
         """The flows that the program takes over in a map of another size, if there are such."""
@@ -169,12 +170,18 @@ def _move(before: int, flows: int) -> None:
             bpf.delete(before, key)
 
 
-def _hook_up(tracepoint: str, old: PinnedSet | None, made: dict[str, int]) -> None:
-    """Add the hook at a raw tracepoint, and its link: those of the set before, which runs its program still, or new."""
+def _has_typed_pointers(pinned: PinnedSet) -> bool:
+    """Whether its programs do, see bpf/kernel.h: a hook takes no program of the other kind."""
+    with pinned.opened("program_inet_sock_set_state") as program:
+        return has_target(program)
+
+
+def _hook_up(tracepoint: str, target: int, old: PinnedSet | None, made: dict[str, int]) -> None:
+    """Add the hook at a tracepoint, and its link: those of the set before, which runs its program still, or new."""
     hook, link = f"hook_{tracepoint}", f"link_{tracepoint}"
     if old and old.has(hook) and old.has(link):
         made[hook], made[link] = old.get(hook), old.get(link)
         return
     made[hook] = make_hook()
     fill_hook(made[hook], made[f"program_{tracepoint}"])
-    made[link] = attach_hook(made[hook], tracepoint)
+    made[link] = attach_hook(made[hook], tracepoint, target)

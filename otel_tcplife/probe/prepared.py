@@ -31,41 +31,49 @@ class PreparedProgram:
     is_cached: bool
     patience: float = PATIENCE
     """Seconds that the compiler gets, should it be compiled after all."""
+    typed_pointers: bool = True
+    """Whether it may have them, see bpf/kernel.h."""
 
     def made(self, make: Callable[[CompiledProgram], _Result]) -> _Result:
         """What `make` makes of it in the kernel. One that was compiled now is kept for the next start.
 
-        Where the kernel does not take a cached one, it is compiled after all. Raise CannotTrace, and OSError as `make`
-        does.
+        Where the kernel does not take a cached one, it is compiled after all, and where it does not take one with typed
+        pointers, without them. Raise CannotTrace, and OSError as `make` does.
         """
-        if self.is_cached:
+        program, is_cached, typed_pointers = self.compiled, self.is_cached, self.typed_pointers
+        while True:
             try:
-                return make(self.compiled)
+                result = make(program)
             except OSError as error:
-                if error.errno in _OF_ANY_PROGRAM:
+                if error.errno in _OF_ANY_PROGRAM or not (is_cached or program.has_typed_pointers):
                     raise
-                logger.debug("cache: the kernel does not take the program from %s: %s", self.cache.shown, error)
+                logger.debug("the kernel does not take %s: %s", self._told(program, is_cached), error)
+                typed_pointers &= is_cached
                 try:
-                    compiled = _compiled(self.chosen, self.patience)
+                    program, is_cached = _compiled(self.chosen, self.patience, typed_pointers), False
                 except CannotTrace as no_other:
                     raise error from no_other
-        else:
-            compiled = self.compiled
-        result = make(compiled)
-        self.cache.keep(compiled)
-        return result
+            else:
+                if not is_cached:
+                    self.cache.keep(program)
+                return result
+
+    def _told(self, program: CompiledProgram, is_cached: bool) -> str:
+        kind = "with typed pointers" if program.has_typed_pointers else "without typed pointers"
+        return f"the program {kind}" + (f" from {self.cache.shown}" if is_cached else "")
 
 
-def prepare(chosen: str, patience: float = PATIENCE) -> PreparedProgram:
+def prepare(chosen: str, patience: float = PATIENCE, *, typed_pointers: bool = True) -> PreparedProgram:
     """Get it from the cache, or compile it in so many seconds. Raise CannotTrace, with the reason and the remedy."""
     if in_helper():
         raise CannotTrace(HELPER_ITSELF, "it traces nothing itself")
-    cache = ProgramCache(cache_directory(), chosen)
+    cache = ProgramCache(cache_directory(), chosen, typed_pointers=typed_pointers)
     cached = cache.read()
     if cached:
         logger.debug("cache: the BPF program is that of %s", cache.shown)
-    return PreparedProgram(chosen, cache, cached or _compiled(chosen, patience), bool(cached), patience)
+    compiled = cached or _compiled(chosen, patience, typed_pointers)
+    return PreparedProgram(chosen, cache, compiled, bool(cached), patience, typed_pointers)
 
 
-def _compiled(chosen: str, patience: float) -> CompiledProgram:
-    return compile_text(text_of_kernel(chosen), patience)
+def _compiled(chosen: str, patience: float, typed_pointers: bool) -> CompiledProgram:
+    return compile_text(text_of_kernel(chosen, typed_pointers=typed_pointers), patience)

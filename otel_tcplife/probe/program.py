@@ -47,11 +47,12 @@ _MAP = re.compile(r"^BPF_(?:\w*TABLE\(\"\w+\", [^,]+, [^,]+, |(?:HASH|ARRAY|RING
 _STRUCT_TEXT = re.compile(r"^struct \w+ \{$.*?^\};$", re.MULTILINE | re.DOTALL)
 
 _STRUCT = r"[A-Z]+(?:_[A-Z]+)*"
-_MEMBER = re.compile(rf"\b(?!TYPE_)({_STRUCT})_([a-z]\w*)\b")
+_MEMBER = re.compile(rf"\b(?!TYPE_|HELPER_)({_STRUCT})_([a-z]\w*)\b")
 _CONDITION = re.compile(r"^#(?:el)?if.*$", re.MULTILINE)
-_READ = re.compile(rf"\bREAD\([^;]*?, ({_STRUCT})_([a-z]\w*)\)")
+_READ = re.compile(rf"\bREAD(?:_AT)?\([^;]*?, ({_STRUCT})_([a-z]\w*)\)")
 _TYPES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 _SOCK_FLAGS = ("SOCK_DEAD", "SOCK_DONE")
+_HELPERS_OF_TYPED_POINTERS = ("skc_to_tcp_sock", "get_current_task_btf")
 
 _ENUMS: Mapping[str, type[IntEnum]] = {
     "EVENT": Event,
@@ -74,21 +75,32 @@ def bpf_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "bpf"
 
 
-def program_text(
-    btf: Btf, options: Options, *, cpus: int, hide_tracer: bool = True, has_announcements: bool = False
-) -> str:
-    """The whole program, see chosen_text().
+def text_here(chosen: str, btf: Btf, *, typed_pointers: bool) -> str:
+    """The chosen text, with what it needs of this kernel before it; with typed pointers, see bpf/kernel.h, or without.
 
     Raise NotInKernel, naming it, if this kernel lacks a struct member that the program reads, or has it in a width
     that no integer has.
     """
-    chosen = chosen_text(options, cpus=cpus, hide_tracer=hide_tracer, has_announcements=has_announcements)
-    return text_here(chosen, btf)
+    macros = {**_members(chosen, btf), "TYPED_POINTERS": str(int(typed_pointers))}
+    if typed_pointers:
+        macros |= {f"HELPER_{name}": str(_helper(name, btf)) for name in _HELPERS_OF_TYPED_POINTERS}
+    return "\n".join([*_defines(macros), chosen])
 
 
-def text_here(chosen: str, btf: Btf) -> str:
-    """The chosen text, with what it needs of this kernel before it. Raise NotInKernel as program_text() does."""
-    return "\n".join([*_defines(_members(chosen, btf)), chosen])
+def can_have_typed_pointers(btf: Btf) -> bool:
+    """Whether the kernel has all that a program with typed pointers needs: since Linux 5.15.
+
+    Before, the cgroup of a socket lies in an integer.
+    """
+    try:
+        return all(_helper(name, btf) for name in _HELPERS_OF_TYPED_POINTERS) and not btf.has("sock_cgroup_data", "val")
+    except NotInKernel:
+        return False
+
+
+def _helper(name: str, btf: Btf) -> int:
+    """Number of a function of the kernel that programs may call."""
+    return btf.enumerator("bpf_func_id", f"BPF_FUNC_{name}")
 
 
 def chosen_text(options: Options, *, cpus: int, hide_tracer: bool = True, has_announcements: bool = False) -> str:
@@ -126,10 +138,14 @@ def with_flows_before(text: str) -> str:
     return f"#define FLOWS_BEFORE 1\n{text}"
 
 
-def text_for_compiler(text: str) -> str:
-    """The program with each hook as a function that bcc neither loads nor attaches: we do."""
-    define = f"#define RAW_TRACEPOINT_PROBE(event) int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)"
-    return f"{define}\n{text}"
+def text_for_compiler(text: str, *, hooks: bool, scan: bool) -> str:
+    """The program with the hooks, the scan or both as functions that bcc neither loads nor attaches: we do."""
+    linkage = {True: "", False: "static inline "}  # of the latter, nobody calls it, and the compiler leaves it out
+    macros = {
+        "RAW_TRACEPOINT_PROBE(event)": f"{linkage[hooks]}int {HOOK_PREFIX}##event(struct bpf_raw_tracepoint_args *ctx)",
+        "BPF_ITER(target)": f"{linkage[scan]}int bpf_iter__##target(struct bpf_iter__##target *ctx)",
+    }
+    return "\n".join([*_defines(macros), text])
 
 
 def _defines(macros: Mapping[str, str]) -> list[str]:

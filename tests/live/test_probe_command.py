@@ -18,10 +18,8 @@ import pytest
 
 from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import Scope
-from otel_tcplife.probe.btf import read_kernel_btf
-from otel_tcplife.probe.compiler import KernelText, compile_text
+from otel_tcplife.probe.compiler import compile_text, text_of_kernel
 from otel_tcplife.probe.loader import attached, refusals_explained
-from otel_tcplife.probe.program import SCAN_TARGET
 from otel_tcplife.session import SESSION
 from tests.live import seccomp_main
 
@@ -49,8 +47,9 @@ def _program(*arguments: str, **variables: str) -> str:
 
 def _load(text: str) -> None:
     """Have it compiled and attached, and give it up. Raise CannotTrace."""
+    scan = text.replace("\n#define TYPED_POINTERS 1\n", "\n#define TYPED_POINTERS 0\n")
     with refusals_explained():
-        attached(compile_text(KernelText(text, read_kernel_btf().function_id(SCAN_TARGET)))).close()
+        attached(compile_text(text_of_kernel(text)._replace(hooks=text, scan=scan))).close()
 
 
 def _session() -> tuple[int, int]:

@@ -28,7 +28,6 @@ KEPT = Path(__file__).with_name("verifier.json")
 
 _STATISTICS = 4
 """BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
-_RAW_TRACEPOINT, _TRACING, _ITERATOR = 17, 26, 28
 _LOG_SIZE = 1 << 16
 
 
@@ -106,11 +105,12 @@ def _figures(program: CompiledProgram) -> dict[str, Figures]:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     maps = [kernel_objects.make_map(name, definition) for name, definition in program.maps.items()]
     try:
-        codes = {name: kernel_objects.with_maps(code, maps) for name, code in program.hooks.items()}
-        of_hooks = {name: _verified(code, prog_type=_RAW_TRACEPOINT) for name, code in codes.items()}
-        scan = kernel_objects.with_maps(program.scan, maps)
-        kind = {"prog_type": _TRACING, "expected_attach_type": _ITERATOR, "attach_btf_id": program.scan_target}
-        return {**of_hooks, "scan": _verified(scan, **kind)}
+        of_hooks = {
+            name: _verified(kernel_objects.with_maps(hook.code, maps), **kernel_objects.tracepoint_kind(hook.target))
+            for name, hook in program.hooks.items()
+        }
+        scan = kernel_objects.with_maps(program.scan.code, maps)
+        return {**of_hooks, "scan": _verified(scan, **kernel_objects.iterator_kind(program.scan.target))}
     finally:
         for descriptor in maps:
             os.close(descriptor)

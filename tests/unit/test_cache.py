@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from otel_tcplife.probe import cache
 from otel_tcplife.probe.cache import ProgramCache, cache_directory
-from otel_tcplife.probe.compiled import CompiledProgram
+from otel_tcplife.probe.compiled import CompiledProgram, Function
 from otel_tcplife.probe.kernel_objects import MapDefinition
 
 _STRANGER = 12345
@@ -26,9 +26,8 @@ _LOAD_FIRST_MAP = bytes([0x18, 0x11, 0, 0, 0, 0, 0, 0]) + bytes(8)
 _EXIT = bytes([0x95, 0, 0, 0, 0, 0, 0, 0])
 _PROGRAM = CompiledProgram(
     maps={"ring": MapDefinition(27, 0, 0, 4096, 0), "flows": MapDefinition(1, 8, 184, 65536, 0)},
-    hooks={"inet_sock_set_state": _LOAD_FIRST_MAP + _EXIT, "sched_process_exit": _EXIT},
-    scan=_EXIT,
-    scan_target=7,
+    hooks={"inet_sock_set_state": Function(_LOAD_FIRST_MAP + _EXIT, 5), "sched_process_exit": Function(_EXIT, 6)},
+    scan=Function(_EXIT, 7),
 )
 
 Damage = Callable[[Path], None]
@@ -100,16 +99,21 @@ def test_what_is_cut_off_or_changed_anywhere_is_not_read(
         b"{}",
         b"null",
         b'{"name": "%s"}',
-        b'{"name": "%s", "maps": {}, "functions": {}, "scan_target": 1}',
-        b'{"name": "%s", "maps": {"a": [1]}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, "scan_target": 1}',
-        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "AAAA"}, "scan_target": 1}',
-        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "GBEAAAAAAAA="}, "scan_target": 1}',
-        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, "scan_target": "x"}',
+        b'{"name": "%s", "maps": {}, "functions": {}, "targets": {"bpf_iter__task_file": 1}}',
+        b'{"name": "%s", "maps": {"a": [1]}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, %t}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "AAAA"}, %t}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "GBEAAAAAAAA="}, %t}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, "targets": []}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, "targets": {}}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA="}, '
+        b'"targets": {"bpf_iter__task_file": "x"}}',
+        b'{"name": "%s", "maps": {}, "functions": {"bpf_iter__task_file": "lQAAAAAAAAA=", '
+        b'"hook__a": "lQAAAAAAAAA=", "hook__b": "lQAAAAAAAAA="}, "targets": {"bpf_iter__task_file": 1, "hook__a": 2}}',
     ],
 )
 def test_what_is_whole_but_no_program_is_not_read(content: bytes, directory: Path) -> None:
     file = _file(directory)
-    content = content.replace(b"%s", file.name.encode())
+    content = content.replace(b"%t", b'"targets": {"bpf_iter__task_file": 1}').replace(b"%s", file.name.encode())
     file.write_bytes(cache._digest(content).encode() + b"\n" + content)  # pyright: ignore[reportPrivateUsage]
     assert _read(directory) is None
 

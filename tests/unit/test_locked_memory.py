@@ -7,10 +7,10 @@ import resource
 import pytest
 
 from otel_tcplife.probe import kernel_objects, loaded
-from otel_tcplife.probe.compiled import CompiledProgram
+from otel_tcplife.probe.compiled import CompiledProgram, Function
 from otel_tcplife.probe.kernel_objects import MapDefinition
 
-_PROGRAM = CompiledProgram(maps={"flows": MapDefinition(1, 8, 8, 1, 0)}, hooks={}, scan=bytes(8), scan_target=1)
+_PROGRAM = CompiledProgram(maps={"flows": MapDefinition(1, 8, 8, 1, 0)}, hooks={}, scan=Function(bytes(8), 1))
 _LIMITS = 65536, 1 << 20
 
 

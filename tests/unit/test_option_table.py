@@ -16,8 +16,7 @@ from otel_tcplife.errors import BadUsage
 from otel_tcplife.export.otlp.line_file import file_limits
 from otel_tcplife.log_options import LogOptions
 from otel_tcplife.options import DEFAULT_SIZES, OPTIONS, RING_BYTES, Filters, Option, Scope, read_options
-from otel_tcplife.probe.btf import read_kernel_btf
-from otel_tcplife.probe.program import program_text
+from otel_tcplife.probe.program import chosen_text
 from otel_tcplife.session import SESSION
 
 _IMPORT_OF_THE_NAMES = """
@@ -113,7 +112,7 @@ _CHOSEN: dict[str, tuple[object, str]] = {
 def test_each_option_of_what_is_traced_is_a_macro_of_its_name() -> None:
     assert {*_CHOSEN} == {option.name for option in OPTIONS if option.is_keyword}
     options = read_options({name: value for name, (value, _) in _CHOSEN.items()}, {})
-    text = program_text(read_kernel_btf(), options, cpus=1, has_announcements=True)
+    text = chosen_text(options, cpus=1, has_announcements=True)
     for _, macro in _CHOSEN.values():
         assert not macro or f"#define {macro}\n" in text
 
