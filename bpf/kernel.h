@@ -47,12 +47,14 @@ enum {
 
 #if TYPED_POINTERS
 /*
- * The verifier knows of which struct the arguments of a tracepoint are, and what their members point to. It lets a program
- * load a member, and has the kernel see to addresses that are not mapped, which takes a twentieth of what a call does.
- * What such a pointer is of must be right: the functions below look at a socket, and say that it is one of TCP.
+ * The verifier knows of which struct the arguments of a tracepoint are, and what their members point to, and lets a program
+ * load a member from there. Where the address is not mapped, the kernel makes that 0, as the call above does.
+ *
+ * READ() is for pointers that come from these, READ_AT() for all others, such as one that is computed.
  */
 #define READ(base, member) (*(volatile TYPE_##member *)((base) + (member)))
 
+/* The running task, and the socket where it is one of TCP, 0 where it is not; both as what they are for the verifier. */
 static u64 (*current_task)(void) = (void *)HELPER_get_current_task_btf;
 static u64 (*tcp_sock_of)(u64 sk) = (void *)HELPER_skc_to_tcp_sock;
 #else
