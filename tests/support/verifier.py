@@ -26,9 +26,10 @@ from otel_tcplife.probe.loader import prepare_program
 
 KEPT = Path(__file__).with_name("verifier.json")
 
-_STATISTICS = 4
-"""BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
-_LOG_SIZE = 1 << 16
+_STEPS, _STATISTICS = 1, 4
+"""BPF_LOG_LEVEL1 and BPF_LOG_STATS (include/linux/bpf_verifier.h)."""
+_LOG_SIZE = 16 << 20
+_LAST_STEPS = 60
 
 
 class Figures(NamedTuple):
@@ -117,21 +118,38 @@ def _figures(program: CompiledProgram) -> dict[str, Figures]:
 
 
 def _verified(instructions: bytes, **kind: int) -> Figures:
-    code = ctypes.create_string_buffer(instructions, len(instructions))
-    terms, log = ctypes.create_string_buffer(b"GPL"), ctypes.create_string_buffer(_LOG_SIZE)
+    """Raise RuntimeError, with the end of what the verifier did, where it refuses them."""
+    try:
+        said = _loaded(instructions, _STATISTICS, **kind)
+    except OSError as error:
+        try:
+            _loaded(instructions, _STEPS, **kind)
+        except OSError as with_log:
+            error = with_log
+        raise RuntimeError("\n".join(str(error).splitlines()[-_LAST_STEPS:])) from error
     count = len(instructions) // kernel_objects.INSTRUCTION_SIZE
-    program = kernel_objects.ProgramAttribute(
-        insn_cnt=count, insns=ctypes.addressof(code), license=ctypes.addressof(terms),
-        log_level=_STATISTICS, log_size=_LOG_SIZE, log_buf=ctypes.addressof(log), **kind,
-    )  # fmt: skip
-    os.close(bpf.call(kernel_objects.PROG_LOAD, program))
-    said = log.value.decode()
     processed = re.search(r"^processed (\d+) insns", said, re.MULTILINE)
     # One number for the program and each of its functions, or the most of all of them, as Linux 7.3 has it
     stack = re.search(r"^stack depth (?:max )?([\d+]+)", said, re.MULTILINE)
     assert processed, said
     assert stack, said
     return Figures(count, int(processed[1]), max(map(int, stack[1].split("+"))))
+
+
+def _loaded(instructions: bytes, log_level: int, **kind: int) -> str:
+    """What the verifier says. Raise OSError with that."""
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    terms, log = ctypes.create_string_buffer(b"GPL"), ctypes.create_string_buffer(_LOG_SIZE)
+    program = kernel_objects.ProgramAttribute(
+        insn_cnt=len(instructions) // kernel_objects.INSTRUCTION_SIZE, insns=ctypes.addressof(code),
+        license=ctypes.addressof(terms),
+        log_level=log_level, log_size=_LOG_SIZE, log_buf=ctypes.addressof(log), **kind,
+    )  # fmt: skip
+    try:
+        os.close(bpf.call(kernel_objects.PROG_LOAD, program))
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}\n{log.value.decode(errors='replace')}") from error
+    return log.value.decode()
 
 
 def main(paths: Iterable[str]) -> None:
