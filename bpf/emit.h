@@ -71,10 +71,21 @@ static inline bool has_peer_of(u64 sk, const struct session *session)
 	return !port || port == session->ends.peer_port;
 }
 
+static inline struct session *waiting_session(u64 sk)
+{
+	return awaiting_owner.lookup(&sk);
+}
+
+/* False where another has been faster. */
+static inline bool take_waiting_session(u64 sk)
+{
+	return !awaiting_owner.delete(&sk);
+}
+
 /* The running task has the descriptor of a socket whose session has ended: it is the owner. */
 static inline void claim(u64 sk)
 {
-	struct session *waiting = awaiting_owner.lookup(&sk);
+	struct session *waiting = waiting_session(sk);
 	struct session session;
 
 	if (!waiting)
@@ -82,7 +93,7 @@ static inline void claim(u64 sk)
 	if (SCOPE_PROCESS && in_kernel_thread())
 		return; /* whether its process is traced will not be known: user space counts it */
 	COPY(&session, waiting);
-	if (awaiting_owner.delete(&sk))
+	if (!take_waiting_session(sk))
 		return; /* user space took it, having waited long enough */
 	if (!has_peer_of(sk, &session)) {
 		submit_ownerless(&session, !SCOPE_PROCESS);
@@ -98,7 +109,7 @@ static inline bool park_until_owner(u64 sk, struct session *session)
 {
 	if (!awaiting_owner.insert(&sk, session))
 		return true;
-	if (awaiting_owner.delete(&sk))
+	if (!take_waiting_session(sk))
 		return false;
 	count(COUNTER_NOT_FOLLOWED); /* of another socket at this address, whose end was missed */
 	return !awaiting_owner.insert(&sk, session);

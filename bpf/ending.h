@@ -210,7 +210,7 @@ static inline void destroyed(u64 sk)
 
 	if (flow) {
 		close_missed(sk, flow);
-	} else if (!overflowed.delete(&sk)) { /* its CLOSE was missed, too */
+	} else if (forget_overflowed(sk)) { /* its CLOSE was missed, too */
 		count(COUNTER_MISSED);
 		count_lost(COUNTER_MAP_FULL);
 	}

@@ -53,6 +53,10 @@ static inline u64 random_id(void)
 	return (u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 }
 
+/*
+ * A socket is a key as a copy of the pointer to it, such as the argument here: when a function of the kernel was given the
+ * address of a variable, the verifier before Linux 6.8 does not know any more what that points to.
+ */
 static inline struct flow *flow_of(u64 sk)
 {
 	struct flow *flow = flows.lookup(&sk);
@@ -70,6 +74,12 @@ static inline void forget_flow(u64 sk)
 #if FLOWS_BEFORE
 	flows_before.delete(&sk);
 #endif
+}
+
+/* Whether it is one that had no room, which is none any more. */
+static inline bool forget_overflowed(u64 sk)
+{
+	return !overflowed.delete(&sk);
 }
 
 /* It came to an end of which nothing is known. */
@@ -130,7 +140,7 @@ static inline bool found_no_room(u64 sk)
 	u32 only = 0;
 	s64 *beyond;
 
-	if (!overflowed.delete(&sk))
+	if (forget_overflowed(sk))
 		return true;
 	if (SCOPE_PROCESS)
 		return false;

@@ -123,7 +123,7 @@ static inline void adopt(u64 sk, u64 task)
 	read_owner_of(task, &flow.owner);
 	if (flows.insert(&sk, &flow))
 		return;
-	overflowed.delete(&sk); /* there was no room for it once, and now there is */
+	forget_overflowed(sk); /* there was no room for it once, and now there is */
 	if (flow.established)
 		count(COUNTER_OPENED);
 }

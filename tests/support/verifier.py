@@ -122,11 +122,7 @@ def _verified(instructions: bytes, **kind: int) -> Figures:
     try:
         said = _loaded(instructions, _STATISTICS, **kind)
     except OSError as error:
-        try:
-            _loaded(instructions, _STEPS, **kind)
-        except OSError as with_log:
-            error = with_log
-        raise RuntimeError("\n".join(str(error).splitlines()[-_LAST_STEPS:])) from error
+        raise RuntimeError("\n".join(_refusal(instructions, **kind)[-_LAST_STEPS:])) from error
     count = len(instructions) // kernel_objects.INSTRUCTION_SIZE
     processed = re.search(r"^processed (\d+) insns", said, re.MULTILINE)
     # One number for the program and each of its functions, or the most of all of them, as Linux 7.3 has it
@@ -134,6 +130,14 @@ def _verified(instructions: bytes, **kind: int) -> Figures:
     assert processed, said
     assert stack, said
     return Figures(count, int(processed[1]), max(map(int, stack[1].split("+"))))
+
+
+def _refusal(instructions: bytes, **kind: int) -> list[str]:
+    """Each step of the verifier, up to the refusal."""
+    try:
+        return _loaded(instructions, _STEPS, **kind).splitlines()
+    except OSError as error:
+        return str(error).splitlines()
 
 
 def _loaded(instructions: bytes, log_level: int, **kind: int) -> str:
