@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks import growth, hooks, start
-from tests.benchmarks.report import row, spread
+from tests.benchmarks.report import row, spread, with_goal
 from tests.benchmarks.scan import scan_seconds
 from tests.benchmarks.subjects import LIBBPF_TCPLIFE, Receiver, Running, Subject, ours
 from tests.support.host_agent import COMMAND
@@ -106,15 +106,16 @@ def cost(load: Path, spool: Path) -> None:
         figures.setdefault(LIBBPF_TCPLIFE.name, []).append(_cost_of(LIBBPF_TCPLIFE, load))
     for name, rounds in figures.items():
         cpu, start, memory = zip(*rounds)
-        row(name, f"CPU {spread(cpu)} us", f"start {spread(start)} s", f"memory {spread(memory)} MB{_goal(_MB, name)}")
+        row(
+            name,
+            f"CPU {spread(cpu)} us",
+            f"start {spread(start)} s",
+            f"memory {with_goal(memory, ' MB', _MB.get(name))}",
+        )
     peer = LIBBPF_TCPLIFE.name
     for name in ways:
         ratios = [ours[0] / theirs[0] for ours, theirs in zip(figures[name], figures[peer])]
-        row(f"CPU of {name} / {peer}", f"{spread(ratios)}{_goal(_OF_LIBBPF, name)}")
-
-
-def _goal(goals: Mapping[str, float], name: str) -> str:
-    return f", goal {goals[name]:g}" if name in goals else ""
+        row(f"CPU of {name} / {peer}", with_goal(ratios, "", _OF_LIBBPF.get(name)))
 
 
 def _cost_of(subject: Subject, load: Path) -> tuple[float, float, float]:
@@ -200,7 +201,7 @@ def slowdown(load: Path, pins: Path) -> None:
             measure(ours(_LOGS, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}), receiver)
         measure(LIBBPF_TCPLIFE)
     for name, ratios in kept.items():
-        row(name, f"{spread(ratios)}{_goal(_KEPT, name)}")
+        row(name, with_goal(ratios, "", _KEPT.get(name)))
 
 
 if __name__ == "__main__":
