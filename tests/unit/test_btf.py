@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otel_tcplife.probe.btf import Btf, BtfError, Member, NotInKernel, read_kernel_btf
 from otel_tcplife.probe.requirements import btf_remedy
 
-_INT, _STRUCT, _UNION, _ENUM, _FUNC = 1, 4, 5, 6, 12
+_INT, _STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC = 1, 4, 5, 6, 8, 12
 
 
 def _blob(types: bytes, names: list[str]) -> bytes:
@@ -26,8 +26,11 @@ def _type(name: int, kind: int, entries: int, size: int, *tail: int, flag: int =
 
 
 # Offsets of these in the string section
-_NAMES = ["u32", "outer", "first", "inside", "deep", "flags", "states", "DONE", "LATE", "aligned", "old", "run"]
-_U32, _OUTER, _FIRST, _INSIDE, _DEEP, _FLAGS, _STATES, _DONE, _LATE, _ALIGNED, _OLD, _RUN = (
+_NAMES = [
+    *("u32", "outer", "first", "inside", "deep", "flags", "states", "DONE", "LATE", "aligned", "old", "run"),
+    "btf_trace_event",
+]
+_U32, _OUTER, _FIRST, _INSIDE, _DEEP, _FLAGS, _STATES, _DONE, _LATE, _ALIGNED, _OLD, _RUN, _EVENT = (
     1 + sum(len(name) + 1 for name in _NAMES[:at]) for at in range(len(_NAMES))
 )
 _TYPES = (
@@ -44,6 +47,7 @@ _TYPES = (
     + _type(0, _INT, 0, 1, 3)
     + _type(_OLD, _STRUCT, 2, 4, _FLAGS, 7, 8, _FIRST, 1, 0)
     + _type(_RUN, _FUNC, 0, 1)  # type 9
+    + _type(_EVENT, _TYPEDEF, 0, 1)  # type 10
 )
 _BTF = Btf(_blob(_TYPES, _NAMES))
 
@@ -75,6 +79,13 @@ def test_functions() -> None:
         _BTF.function_id("walk")
 
 
+def test_tracepoints() -> None:
+    assert _BTF.tracepoint_id("event") == 10
+    for no_tracepoint in ("run", "btf_trace_event", "states"):
+        with pytest.raises(BtfError, match=f"no tracepoint {no_tracepoint}"):
+            _BTF.tracepoint_id(no_tracepoint)
+
+
 _BLOB = _blob(_TYPES, _NAMES)
 
 
@@ -91,6 +102,8 @@ def _looked_up(blob: bytes) -> None:
         btf.enumerator("states", "NEVER")
     with suppress(BtfError):
         btf.function_id("run")
+    with suppress(BtfError):
+        btf.tracepoint_id("event")
 
 
 @pytest.mark.parametrize("length", range(len(_BLOB)))
