@@ -87,10 +87,16 @@ class _Start:
             made: dict[str, int] = {}
             stack.callback(lambda: [os.close(each) for each in made.values()])
             alike = old if old and old.stamp.layout == wanted.layout else None
-            loaded = self._load(alike, typed_pointers=old is None or _has_typed_pointers(old))
+            typed_pointers = old is None or _has_typed_pointers(old)
+            loaded = self._load(alike, typed_pointers=typed_pointers)
             made.update({f"map_{name}": descriptor for name, descriptor in loaded.maps.items()})
             made.update({f"program_{name}": descriptor for name, descriptor in loaded.hooks.items()})
             made["scan"] = loaded.scan
+            if old and typed_pointers and not any(loaded.targets.values()):
+                raise CannotTrace(
+                    f"the kernel takes only a program of another kind than the one that stays in {self.pins.path}",
+                    "remove that one: otel-tcplife --unpin",
+                )
             made["map_taken"] = alike.get("map_taken") if alike else make_array("taken", TAKEN_SIZE, mapped=True)
             for tracepoint in loaded.hooks:
                 _hook_up(tracepoint, loaded.targets[tracepoint], old, made)

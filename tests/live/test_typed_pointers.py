@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from otel_tcplife.errors import CannotTrace
 from otel_tcplife.options import CACHE, DEFAULT_SIZES, Options, Scope
 from otel_tcplife.probe import compiler
 from otel_tcplife.probe.btf import KERNEL_BTF, Btf, NotInKernel, read_kernel_btf
@@ -100,6 +101,26 @@ def test_a_program_that_stays_is_replaced_by_one_of_its_kind(
                 for _ in source.open_sessions():  # the first scan makes this process the tracer
                     pass
                 _check_session(source)
+
+
+def test_where_only_one_of_the_other_kind_is_taken_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can_have_typed_pointers(read_kernel_btf()):
+        pytest.skip("this kernel has programs of one kind alone")
+    monkeypatch.setenv(str(CACHE.variable), "none")
+    sizes = DEFAULT_SIZES[Scope.HOST]
+    with bpffs(tmp_path / "bpf") as pins:
+        open_pinned_source(str(pins / "tcplife"), Options(sizes=sizes)).close()
+        monkeypatch.setattr(compiler, "read_kernel_btf", _Refuses)
+        with pytest.raises(CannotTrace) as refused:
+            open_pinned_source(str(pins / "tcplife"), Options(sizes=sizes, interim=60.0))
+        assert refused.value.remedy == "remove that one: otel-tcplife --unpin"
+        monkeypatch.undo()
+        with closing(open_pinned_source(str(pins / "tcplife"), Options(sizes=sizes))) as source:  # as it was
+            for _ in source.open_sessions():
+                pass
+            _check_session(source)
 
 
 def _check_session(source: LiveSource) -> None:
