@@ -55,7 +55,7 @@ static inline u64 random_id(void)
 
 /*
  * A socket is a key as a copy of the pointer to it, such as the argument here: when a function of the kernel was given the
- * address of a variable, the verifier before Linux 6.8 does not know any more what that points to.
+ * address of a variable, the verifier of Linux 6.1 and 6.12 does not know any more what that points to.
  */
 static inline struct flow *flow_of(u64 sk)
 {
