@@ -54,8 +54,8 @@ static inline u64 random_id(void)
 }
 
 /*
- * A socket is a key as a copy of the pointer to it, such as the argument here: when a function of the kernel was given the
- * address of a variable, the verifier of Linux 6.1 and 6.12 does not know any more what that points to.
+ * Functions such as this one have the pointer to the socket by value, and give the kernel the address of their copy as a
+ * key: the verifier of Linux 6.1 and 6.12 does not know any more what a variable points to whose address was given away.
  */
 static inline struct flow *flow_of(u64 sk)
 {

@@ -48,7 +48,7 @@ class PreparedProgram:
                 if error.errno in _OF_ANY_PROGRAM or not (is_cached or program.has_typed_pointers):
                     raise
                 logger.debug("the kernel does not take %s: %s", self._told(program, is_cached), error)
-                typed_pointers &= is_cached
+                typed_pointers &= is_cached  # a cached one may be refused for another reason
                 try:
                     program, is_cached = _compiled(self.chosen, self.patience, typed_pointers), False
                 except CannotTrace as no_other:
